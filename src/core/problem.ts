@@ -1,0 +1,193 @@
+/**
+ * The refusals of the gateway: one table from a stable code to status, type and title, and the body made from it.
+ *
+ * Every answer that the gateway gives instead of the origin is an RFC 9457 problem built here, by the Worker
+ * (`src/reply.ts`) and by the local edge alike. The table is the contract with callers: README documents it and a test
+ * holds both in step. Pure and total; nothing of a request except its id enters a body, so nothing can leak or reflect.
+ */
+
+/** One row of the table. `status` is the HTTP status that accompanies the code unless a caller has a better one. */
+interface ProblemRow {
+  readonly status: number
+  readonly title: string
+  /** What the caller can do about it. One sentence, no request data. */
+  readonly detail: string
+  /** Fragment of a problem type registered by draft-ietf-httpapi-ratelimit-headers §7, where that defines one. */
+  readonly registeredType?: "quota-exceeded" | "temporary-reduced-capacity" | "abnormal-usage-detected"
+}
+
+/** Every code the gateway answers with today. A stage that does not exist yet has no codes here. */
+export const PROBLEMS = {
+  "malformed-request": {
+    status: 400,
+    title: "Malformed request",
+    detail: "The request does not follow the HTTP/1.1 grammar (RFC 9112) and was not interpreted.",
+  },
+  "malformed-header": {
+    status: 400,
+    title: "Malformed header field",
+    detail: "A header field has a name or a value outside the RFC 9110 grammar; names here are letters, digits and hyphens.",
+  },
+  "duplicate-header": {
+    status: 400,
+    title: "Duplicate header field",
+    detail: "A header field that may occur once occurs more often. Send it exactly once.",
+  },
+  "host-rejected": {
+    status: 400,
+    title: "Host not acceptable",
+    detail: "The Host field or the request target does not name a host in origin-form. Send one Host field with a plain host name.",
+  },
+  "path-rejected": {
+    status: 400,
+    title: "Path not acceptable",
+    detail:
+      "The path is not in canonical form: no dot segments, empty segments, backslashes, control characters or encoded slashes, and valid UTF-8 throughout.",
+  },
+  "client-cert-required": {
+    status: 401,
+    title: "Client certificate required",
+    detail: "Present a TLS client certificate that this gateway trusts.",
+  },
+  "client-cert-invalid": {
+    status: 401,
+    title: "Client certificate not accepted",
+    detail: "The presented client certificate was not accepted. Check its validity, issuer and purpose with its issuer.",
+  },
+  "edge-assertion-invalid": {
+    status: 401,
+    title: "Connection details not authentic",
+    detail: "The request did not arrive through the gateway's TLS edge.",
+  },
+  "client-unknown": {
+    status: 403,
+    title: "Client not known",
+    detail: "The client certificate is valid but belongs to no client of this gateway. Ask the operator to register it.",
+  },
+  "client-ambiguous": {
+    status: 403,
+    title: "Client not unambiguous",
+    detail: "The client certificate matches more than one client of this gateway. Ask the operator to correct the registration.",
+  },
+  "route-not-found": {
+    status: 404,
+    title: "No such route",
+    detail: "This gateway has no route for the requested path.",
+  },
+  "method-not-allowed": {
+    status: 405,
+    title: "Method not allowed",
+    detail: "The route does not accept this method; the Allow field lists those it does.",
+  },
+  "request-timeout": {
+    status: 408,
+    title: "Request not received in time",
+    detail: "The request header was not complete before the deadline. Send it again on a new connection.",
+  },
+  "uri-too-long": {
+    status: 414,
+    title: "Request target too long",
+    detail: "The request target is longer than this gateway accepts (8,192 octets).",
+  },
+  "misdirected-request": {
+    status: 421,
+    title: "Misdirected request",
+    detail: "This gateway does not serve the requested host on this connection.",
+  },
+  "rate-limited": {
+    status: 429,
+    title: "Rate limit reached",
+    detail: "The client has used up its request rate. Wait for the time in Retry-After.",
+    registeredType: "quota-exceeded",
+  },
+  "headers-too-large": {
+    status: 431,
+    title: "Header section too large",
+    detail: "The request has more or longer header fields than this gateway accepts (100 fields, 32,768 octets).",
+  },
+  "internal-error": {
+    status: 500,
+    title: "Internal error",
+    detail: "The gateway failed to handle the request. Report the request id to the operator.",
+  },
+  "origin-unreachable": {
+    status: 502,
+    title: "Origin not reachable",
+    detail: "The service behind this gateway could not be reached.",
+  },
+  "service-unavailable": {
+    status: 503,
+    title: "Service temporarily unavailable",
+    detail: "The gateway cannot decide on this request at the moment. Wait for the time in Retry-After.",
+  },
+  "origin-timeout": {
+    status: 504,
+    title: "Origin did not answer in time",
+    detail: "The service behind this gateway did not answer before the deadline.",
+  },
+} as const satisfies Readonly<Record<string, ProblemRow>>
+
+/** A stable problem code: a key of {@link PROBLEMS}, sent as the member `code`. */
+export type ProblemCode = keyof typeof PROBLEMS
+
+/** The JSON body of a problem, RFC 9457 §3.1 plus the extension members `code`, `request_id` and `violated-policies`. */
+export interface ProblemDocument {
+  readonly type: string
+  readonly title: string
+  readonly status: number
+  readonly detail: string
+  /** `urn:uuid:` of the request id, or `urn:sekisho:request:` when a client chose an id that is no UUID. */
+  readonly instance: string
+  readonly code: ProblemCode
+  readonly request_id: string
+  /** Names of the quota policies that refused (draft-ietf-httpapi-ratelimit-headers §7). Absent elsewhere. */
+  readonly "violated-policies"?: readonly string[]
+}
+
+/** What a refusal may add to its row of the table. */
+export interface ProblemOptions {
+  /** Names of quota policies; only meaningful with the rate-limit codes. */
+  readonly violatedPolicies?: readonly string[]
+  /** True when the gateway itself is overloaded: the type becomes the draft's `temporary-reduced-capacity`. */
+  readonly overloaded?: boolean
+}
+
+const REGISTERED_TYPE_BASE = "https://iana.org/assignments/http-problem-types#"
+/** Base of the types that no registry defines. A URN: it identifies, it is not meant to be fetched. */
+const OWN_TYPE_BASE = "urn:sekisho:problem:"
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** The media type of every refusal. @see RFC 9457 §3 */
+export const PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+/**
+ * The header fields that accompany every refusal, whatever its code: the body is never sniffed, framed, cached or
+ * interpreted as a page, also by a browser that was sent here on purpose.
+ */
+export const PROBLEM_FIELDS: readonly (readonly [name: string, value: string])[] = [
+  ["Content-Type", PROBLEM_MEDIA_TYPE],
+  ["Cache-Control", "no-store"],
+  ["X-Content-Type-Options", "nosniff"],
+  ["Content-Security-Policy", "default-src 'none'"],
+]
+
+/**
+ * Returns the problem document for a code.
+ *
+ * @param requestId the id of the request; already well formed (`core/request-id.ts`)
+ * @see RFC 9457 §3.1
+ */
+export function createProblem(code: ProblemCode, requestId: string, options: ProblemOptions = {}): ProblemDocument {
+  const row: ProblemRow = PROBLEMS[code]
+  const registered = options.overloaded === true ? "temporary-reduced-capacity" : row.registeredType
+  return {
+    type: registered === undefined ? OWN_TYPE_BASE + code : REGISTERED_TYPE_BASE + registered,
+    title: row.title,
+    status: row.status,
+    detail: row.detail,
+    instance: (UUID.test(requestId) ? "urn:uuid:" : "urn:sekisho:request:") + requestId,
+    code,
+    request_id: requestId,
+    ...(options.violatedPolicies === undefined ? {} : { "violated-policies": options.violatedPolicies }),
+  }
+}

@@ -1,0 +1,28 @@
+/**
+ * Request ids: what one looks like, and how one is minted. Pure: time and randomness are arguments.
+ */
+
+const WELL_FORMED = /^[A-Za-z0-9][A-Za-z0-9._-]{7,63}$/
+
+/**
+ * Returns true when a caller's id may be adopted: 8 to 64 letters, digits, dots, underscores or hyphens, starting with a
+ * letter or digit. The set is safe in a header, a log line, a URN and a shell.
+ */
+export function isRequestId(value: string): boolean {
+  return WELL_FORMED.test(value)
+}
+
+/**
+ * Returns a UUIDv7 in lower case: sortable by time, unguessable in the rest.
+ *
+ * @param nowMs epoch ms, 0 to 2^48 - 1
+ * @param random at least 10 random octets; only the first 10 are used
+ * @see RFC 9562 §5.7
+ */
+export function mintRequestId(nowMs: number, random: Uint8Array): string {
+  const time = nowMs.toString(16).padStart(12, "0")
+  let tail = ""
+  for (let i = 0; i < 10; i++) tail += (random[i] ?? 0).toString(16).padStart(2, "0")
+  const variant = ((random[2] ?? 0) & 0x3f) | 0x80
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${tail.slice(1, 4)}-${variant.toString(16)}${tail.slice(6, 8)}-${tail.slice(8, 20)}`
+}
