@@ -53,7 +53,11 @@ const MAC = /^[0-9a-f]{64}$/
  * Returns the text that the MAC covers. `cfJson` is `JSON.stringify` of the `cf` object without its `edgeAssertion`
  * member. One field a line and no field may hold a line feed, so no two requests share a text.
  */
-export function signedText(assertion: Pick<EdgeAssertion, "rid" | "exp">, request: AssertedRequest, cfJson: string): string {
+export function signedText(
+  assertion: Pick<EdgeAssertion, "rid" | "exp">,
+  request: AssertedRequest,
+  cfJson: string,
+): string {
   return [
     "sekisho-edge-assertion/1",
     assertion.rid,
@@ -97,7 +101,8 @@ export function decideAssertion(
   const assertion = parseAssertion(value)
   if (assertion === undefined) return refuse("edge_assertion_malformed")
   if (!isMacValid) return refuse("edge_assertion_forged")
-  if (nowMs >= assertion.exp || assertion.exp - nowMs > EDGE_ASSERTION_AGE_MS_MAX) return refuse("edge_assertion_expired")
+  if (nowMs >= assertion.exp || assertion.exp - nowMs > EDGE_ASSERTION_AGE_MS_MAX)
+    return refuse("edge_assertion_expired")
   if (seen.has(assertion.rid)) return refuse("edge_assertion_replayed")
   const kept = forgetExpired(seen, nowMs)
   // Forgetting a live id would let it be replayed, so a full memory refuses.

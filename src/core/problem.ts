@@ -26,7 +26,8 @@ export const PROBLEMS = {
   "malformed-header": {
     status: 400,
     title: "Malformed header field",
-    detail: "A header field has a name or a value outside the RFC 9110 grammar; names here are letters, digits and hyphens.",
+    detail:
+      "A header field has a name or a value outside the RFC 9110 grammar; names here are letters, digits and hyphens.",
   },
   "duplicate-header": {
     status: 400,
@@ -36,7 +37,8 @@ export const PROBLEMS = {
   "host-rejected": {
     status: 400,
     title: "Host not acceptable",
-    detail: "The Host field or the request target does not name a host in origin-form. Send one Host field with a plain host name.",
+    detail:
+      "The Host field or the request target does not name a host in origin-form. Send one Host field with a plain host name.",
   },
   "path-rejected": {
     status: 400,
@@ -52,7 +54,8 @@ export const PROBLEMS = {
   "client-cert-invalid": {
     status: 401,
     title: "Client certificate not accepted",
-    detail: "The presented client certificate was not accepted. Check its validity, issuer and purpose with its issuer.",
+    detail:
+      "The presented client certificate was not accepted. Check its validity, issuer and purpose with its issuer.",
   },
   "edge-assertion-invalid": {
     status: 401,
@@ -62,12 +65,14 @@ export const PROBLEMS = {
   "client-unknown": {
     status: 403,
     title: "Client not known",
-    detail: "The client certificate is valid but belongs to no client of this gateway. Ask the operator to register it.",
+    detail:
+      "The client certificate is valid but belongs to no client of this gateway. Ask the operator to register it.",
   },
   "client-ambiguous": {
     status: 403,
     title: "Client not unambiguous",
-    detail: "The client certificate matches more than one client of this gateway. Ask the operator to correct the registration.",
+    detail:
+      "The client certificate matches more than one client of this gateway. Ask the operator to correct the registration.",
   },
   "route-not-found": {
     status: 404,

@@ -1,0 +1,55 @@
+/**
+ * Durations and rates as people write them in the configuration, as integer milliseconds. Pure and total.
+ */
+
+const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
+const PERIOD_MS: Readonly<Record<string, number>> = {
+  s: 1_000,
+  second: 1_000,
+  m: 60_000,
+  minute: 60_000,
+  h: 3_600_000,
+  hour: 3_600_000,
+  d: 86_400_000,
+  day: 86_400_000,
+}
+
+/** Returns the milliseconds of `250ms`, `10s`, `5m`, `1h` or `1d` (a whole number and a unit), or undefined. */
+export function parseDurationMs(text: string): number | undefined {
+  const match = /^([0-9]{1,12})(ms|s|m|h|d)$/.exec(text)
+  const durationMs = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? ""] ?? Number.NaN)
+  return Number.isSafeInteger(durationMs) ? durationMs : undefined
+}
+
+/** A rate as integers: `count` cells accrue in `periodMs`. */
+export interface Rate {
+  readonly count: number
+  readonly periodMs: number
+}
+
+/**
+ * Returns the rate of `50/s`, `100/minute` or `0.5/s`, or undefined. Fractions are kept exactly by lengthening the period:
+ * `0.5/s` is one in two seconds, at most six digits behind the point.
+ */
+export function parseRate(text: string): Rate | undefined {
+  const match = /^([0-9]{1,9})(?:\.([0-9]{1,6}))?\/([a-z]+)$/.exec(text)
+  const periodMs = PERIOD_MS[match?.[3] ?? ""]
+  if (match === null || periodMs === undefined) return undefined
+  const fraction = match[2] ?? ""
+  const scale = 10 ** fraction.length
+  const count = Number((match[1] ?? "") + fraction)
+  if (count < 1) return undefined
+  const divisor = greatestCommonDivisor(count, scale)
+  return { count: count / divisor, periodMs: (periodMs * scale) / divisor }
+}
+
+/** Returns a duration as people write it: the largest unit that divides it. */
+export function formatDuration(durationMs: number): string {
+  for (const [unit, ms] of Object.entries(UNIT_MS).toReversed())
+    if (durationMs > 0 && durationMs % ms === 0) return `${durationMs / ms}${unit}`
+  return `${durationMs}ms`
+}
+
+function greatestCommonDivisor(a: number, b: number): number {
+  return b === 0 ? a : greatestCommonDivisor(b, a % b)
+}

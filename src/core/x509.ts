@@ -1,0 +1,184 @@
+/**
+ * Facts of an X.509 certificate, read from its DER.
+ *
+ * Only what identity and admission decide on, as typed values: names as attributes, subject alternative names with their
+ * type and octets, times as instants. Nothing is verified here: the chain is the platform's word. Pure and total;
+ * `undefined` means "not a certificate this gateway will reason about".
+ *
+ * @see RFC 5280 §4.1, §4.2
+ */
+import { formatHex, isNestingBounded, readChildren, readDer, readLatin1, readOid, TAG, type DerElement } from "./der.ts"
+import { readName, type DistinguishedName } from "./distinguished-name.ts"
+
+/**
+ * One subject alternative name. `value` holds the octets one to a character, so a NUL or a comma inside a name stays
+ * inside it and never ends it.
+ */
+export interface SubjectAltName {
+  readonly type: "uri" | "dns" | "email" | "ip" | "directory" | "other"
+  readonly value: string
+}
+
+/** Facts of one certificate. Hex is lower case; instants are epoch ms. */
+export interface X509Facts {
+  readonly serial: string
+  readonly issuer: DistinguishedName
+  readonly subject: DistinguishedName
+  readonly notBeforeMs: number
+  readonly notAfterMs: number
+  readonly subjectAltNames: readonly SubjectAltName[]
+  /** Object identifiers of the extended key usages; undefined when the extension is absent. */
+  readonly extendedKeyUsages: readonly string[] | undefined
+  /** True when the key usage extension is absent or allows digital signatures, which TLS client authentication needs. */
+  readonly allowsSignature: boolean
+  readonly isCa: boolean
+  readonly subjectKeyId: string | undefined
+  readonly authorityKeyId: string | undefined
+  /** The SubjectPublicKeyInfo, DER. */
+  readonly publicKey: Uint8Array
+}
+
+/** Object identifier of the extended key usage "TLS web client authentication". @see RFC 5280 §4.2.1.12 */
+export const EKU_CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+
+const OID = {
+  subjectKeyId: "2.5.29.14",
+  keyUsage: "2.5.29.15",
+  subjectAltName: "2.5.29.17",
+  basicConstraints: "2.5.29.19",
+  authorityKeyId: "2.5.29.35",
+  extendedKeyUsage: "2.5.29.37",
+} as const
+
+/** Context-specific identifier octets of GeneralName. @see RFC 5280 §4.2.1.6 */
+const GENERAL_NAMES: ReadonlyMap<number, SubjectAltName["type"]> = new Map([
+  [0x81, "email"],
+  [0x82, "dns"],
+  [0x86, "uri"],
+  [0x87, "ip"],
+  [0xa4, "directory"],
+])
+
+/** Returns the facts of a DER certificate, or undefined when it is malformed, oddly nested or repeats an extension. */
+export function parseX509(der: Uint8Array): X509Facts | undefined {
+  const certificate = readDer(der)
+  if (certificate?.tag !== TAG.sequence || !isNestingBounded(certificate)) return undefined
+  const [tbs] = readChildren(certificate) ?? []
+  if (tbs?.tag !== TAG.sequence) return undefined
+  const fields = [...(readChildren(tbs) ?? [])]
+  if (fields[0]?.tag === 0xa0) fields.shift()
+  const [serial, , issuer, validity, subject, publicKey, ...optional] = fields
+  if (serial?.tag !== TAG.integer || issuer === undefined || validity === undefined || subject === undefined)
+    return undefined
+  if (publicKey?.tag !== TAG.sequence) return undefined
+  const issuerName = readName(issuer)
+  const subjectName = readName(subject)
+  const [notBefore, notAfter] = (readChildren(validity) ?? []).map(readTime)
+  const extensions = readExtensions(optional.find((field) => field.tag === 0xa3))
+  if (issuerName === undefined || subjectName === undefined || notBefore === undefined || notAfter === undefined)
+    return undefined
+  if (extensions === undefined) return undefined
+  const read = <T>(oid: string, reader: (value: DerElement) => T | undefined): T | undefined | "malformed" => {
+    const value = extensions.get(oid)
+    return value === undefined ? undefined : (reader(value) ?? "malformed")
+  }
+  const subjectAltNames = read(OID.subjectAltName, readGeneralNames)
+  const extendedKeyUsages = read(OID.extendedKeyUsage, readOids)
+  const allowsSignature = read(OID.keyUsage, readAllowsSignature)
+  const isCa = read(OID.basicConstraints, readIsCa)
+  const subjectKeyId = read(OID.subjectKeyId, (value) =>
+    value.tag === TAG.octetString ? formatHex(value.content) : undefined,
+  )
+  const authorityKeyId = read(OID.authorityKeyId, readAuthorityKeyId)
+  if (
+    subjectAltNames === "malformed" ||
+    extendedKeyUsages === "malformed" ||
+    allowsSignature === "malformed" ||
+    isCa === "malformed" ||
+    subjectKeyId === "malformed" ||
+    authorityKeyId === "malformed"
+  ) {
+    return undefined
+  }
+  return {
+    serial: formatHex(serial.content).replace(/^00(?=.)/, ""),
+    issuer: issuerName,
+    subject: subjectName,
+    notBeforeMs: notBefore,
+    notAfterMs: notAfter,
+    subjectAltNames: subjectAltNames ?? [],
+    extendedKeyUsages,
+    allowsSignature: allowsSignature ?? true,
+    isCa: isCa ?? false,
+    subjectKeyId,
+    authorityKeyId: authorityKeyId === "" ? undefined : authorityKeyId,
+    publicKey: publicKey.bytes,
+  }
+}
+
+/** Returns extension values by OID, or undefined when one is malformed or occurs twice (RFC 5280 §4.2). */
+function readExtensions(wrapper: DerElement | undefined): ReadonlyMap<string, DerElement> | undefined {
+  const extensions = new Map<string, DerElement>()
+  if (wrapper === undefined) return extensions
+  const [list] = readChildren(wrapper) ?? []
+  for (const extension of (list?.tag === TAG.sequence && readChildren(list)) || [undefined]) {
+    const parts = extension === undefined ? [] : (readChildren(extension) ?? [])
+    const value = parts.at(-1)
+    const oid = parts[0]?.tag === TAG.oid ? readOid(parts[0].content) : undefined
+    if (oid === undefined || value?.tag !== TAG.octetString || parts.length > 3 || extensions.has(oid)) return undefined
+    const inner = readDer(value.content)
+    // An extension this file does not read may hold anything; one it reads has to be DER.
+    if (inner !== undefined) extensions.set(oid, inner)
+    else if ((Object.values(OID) as string[]).includes(oid)) return undefined
+  }
+  return extensions
+}
+
+function readGeneralNames(value: DerElement): readonly SubjectAltName[] | undefined {
+  if (value.tag !== TAG.sequence) return undefined
+  return readChildren(value)?.map((name) => ({
+    type: GENERAL_NAMES.get(name.tag) ?? "other",
+    value: readLatin1(name.content),
+  }))
+}
+
+function readOids(value: DerElement): readonly string[] | undefined {
+  const oids =
+    value.tag === TAG.sequence
+      ? readChildren(value)?.map((child) => (child.tag === TAG.oid ? readOid(child.content) : undefined))
+      : undefined
+  return oids?.every((oid) => oid !== undefined) === true ? oids : undefined
+}
+
+/** Bit 0 of KeyUsage is digitalSignature. @see RFC 5280 §4.2.1.3 */
+function readAllowsSignature(value: DerElement): boolean | undefined {
+  if (value.tag !== TAG.bitString || value.content.length < 2) return undefined
+  return ((value.content[1] ?? 0) & 0x80) !== 0
+}
+
+function readIsCa(value: DerElement): boolean | undefined {
+  if (value.tag !== TAG.sequence) return undefined
+  const [first] = readChildren(value) ?? []
+  return first?.tag === TAG.boolean && first.content[0] !== 0
+}
+
+function readAuthorityKeyId(value: DerElement): string | undefined {
+  if (value.tag !== TAG.sequence) return undefined
+  const keyId = readChildren(value)?.find((child) => child.tag === 0x80)
+  return keyId === undefined ? "" : formatHex(keyId.content)
+}
+
+/** Returns the instant of a UTCTime or GeneralizedTime in the only forms RFC 5280 §4.1.2.5 allows. */
+function readTime(element: DerElement): number | undefined {
+  const text = readLatin1(element.content)
+  const match = /^((?:\d\d)?\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
+  if (match === null) return undefined
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number)
+  const isUtc = element.tag === TAG.utcTime && text.length === 13
+  if (!isUtc && !(element.tag === TAG.generalizedTime && text.length === 15)) return undefined
+  const instant = Date.UTC(isUtc ? year + (year >= 50 ? 1900 : 2000) : year, month - 1, day, hour, minute, second)
+  const date = new Date(instant)
+  return date.getUTCMonth() === month - 1 && date.getUTCDate() === day && hour < 24 && minute < 60 && second < 60
+    ? instant
+    : undefined
+}
