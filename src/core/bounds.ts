@@ -47,3 +47,5 @@ export const SINK_RETRY_SECONDS_MAX = 600
 /** Size of one Worker variable on the platform in octets, and the share of it that `sekisho check` warns at. */
 export const VARIABLE_BYTES_MAX = 5_120
 export const VARIABLE_WARN_RATIO = 0.8
+/** Longest step back of a clock that counts as no time passing, in ms; a longer one re-anchors what is stored. */
+export const CLOCK_REGRESSION_MS_MAX = 60_000

@@ -1,0 +1,106 @@
+/**
+ * Stage `certificate`: a client certificate that the platform vouches for and whose own facts agree.
+ *
+ * Decodes and hashes a leaf once per isolate; the rules are `core/certificate.ts` and, behind the local edge,
+ * `core/edge-assertion.ts`.
+ */
+import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
+import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
+import { decideLeaf, decidePresented } from "../core/certificate.ts"
+import { formatHex, parseHex } from "../core/der.ts"
+import {
+  decideAssertion,
+  parseAssertion,
+  signedText,
+  type AssertionDecision,
+  type SeenAssertions,
+} from "../core/edge-assertion.ts"
+import { parseX509, type X509Facts } from "../core/x509.ts"
+import { refuse } from "../reply.ts"
+
+interface Leaf {
+  readonly facts: X509Facts | undefined
+  readonly fingerprint: string
+}
+
+/** Returns the stage. */
+export function createCertificateStage({ trust, nowMs }: Gateway): StageHandler {
+  const leaves = new Map<string, Leaf>()
+  const checkAssertion = trust.kind === "edge" ? createAssertionCheck(trust.key, nowMs) : undefined
+  return async function certificate(c, next) {
+    const { exchange } = c.var
+    if (!required(exchange.route, "route").needsClientCertificate) return next()
+    const cf = c.req.raw.cf as Readonly<Record<string, unknown>> | undefined
+    if (checkAssertion !== undefined) {
+      const assertion = await checkAssertion(c, cf)
+      if (!assertion.accepted) return refuse(c, "edge-assertion-invalid", { reason: assertion.reason })
+      exchange.requestId = assertion.requestId
+    }
+    const presented = decidePresented(cf?.["tlsClientAuth"])
+    if (!presented.ok) return refuse(c, presented.code, presented)
+    // Without a platform that says so, whoever reaches this port writes request.cf.
+    if (trust.kind === "nobody") return refuse(c, "edge-assertion-invalid", { reason: "platform_not_declared" })
+    const leaf = leaves.get(presented.rfc9440) ?? (await readLeaf(presented.rfc9440))
+    const decision = decideLeaf(presented, leaf.facts, leaf.fingerprint, nowMs())
+    if (!decision.ok) return refuse(c, decision.code, decision)
+    remember(leaves, presented.rfc9440, leaf)
+    exchange.certificate = decision.certificate
+    return next()
+  }
+}
+
+async function readLeaf(rfc9440: string): Promise<Leaf> {
+  const der = decodeBase64(rfc9440.slice(1, -1))
+  if (der === undefined) return { facts: undefined, fingerprint: "" }
+  return { facts: parseX509(der), fingerprint: formatHex(new Uint8Array(await crypto.subtle.digest("SHA-256", der))) }
+}
+
+function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Uint8Array.from(atob(text), (char) => char.charCodeAt(0))
+  } catch {
+    return undefined
+  }
+}
+
+/** Keeps the newest leaves. Only accepted ones get here, so strangers cannot push clients out. */
+function remember(leaves: Map<string, Leaf>, key: string, leaf: Leaf): void {
+  if (leaves.has(key)) return
+  if (leaves.size >= CERTIFICATE_CACHE_ENTRIES_MAX) {
+    const [oldest] = leaves.keys()
+    if (oldest !== undefined) leaves.delete(oldest)
+  }
+  leaves.set(key, leaf)
+}
+
+/** Returns the check of edge assertions: imports the key once, remembers accepted ids for as long as they are valid. */
+function createAssertionCheck(key: Uint8Array<ArrayBuffer>, nowMs: () => number) {
+  let imported: Promise<CryptoKey> | undefined
+  let seen: SeenAssertions = new Map()
+  return async (c: GatewayContext, cf: Readonly<Record<string, unknown>> | undefined): Promise<AssertionDecision> => {
+    const { edgeAssertion, ...facts } = cf ?? {}
+    const assertion = parseAssertion(edgeAssertion)
+    const mac = parseHex(assertion?.mac ?? "")
+    let isMacValid = false
+    if (assertion !== undefined && mac !== undefined) {
+      const { headers, method, url } = c.req.raw
+      const host = headers.get("host") ?? ""
+      const target = url.slice(url.indexOf("/", url.indexOf("://") + 3))
+      const text = signedText(
+        assertion,
+        { method, host, target, clientAddress: headers.get("cf-connecting-ip") ?? "" },
+        JSON.stringify(facts),
+      )
+      imported ??= crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["verify"])
+      isMacValid = await crypto.subtle.verify(
+        "HMAC",
+        await imported,
+        mac as Uint8Array<ArrayBuffer>,
+        new TextEncoder().encode(text),
+      )
+    }
+    const outcome = decideAssertion(seen, edgeAssertion, isMacValid, nowMs())
+    seen = outcome.seen
+    return outcome.decision
+  }
+}

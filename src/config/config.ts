@@ -1,0 +1,89 @@
+/**
+ * The configuration as the gateway uses it: complete, resolved, frozen. Built only by `config/load.ts`.
+ */
+import type { Client, ClientDirectory } from "../core/identity.ts"
+import type { RouteMatch, RouteTable } from "../core/route.ts"
+import type { Rate } from "../core/time.ts"
+import type { BaseUrl } from "./schema.ts"
+
+/** A named token bucket: at most `burst` at once, `rate` in the long run, for each client by itself. */
+export interface Limit {
+  readonly name: string
+  readonly burst: number
+  readonly rate: Rate
+}
+
+/**
+ * A named guard, validated. No stage enforces guards yet, so no route can refer to one.
+ * Option names and meanings are akka-guard's; the times are ms.
+ */
+export interface Guard {
+  readonly name: string
+  readonly maxFailures: number
+  readonly failureDurationMs: number
+  readonly backoff:
+    | { readonly kind: "lineal"; readonly durationMs: number }
+    | {
+        readonly kind: "exponential"
+        readonly minBackoffMs: number
+        readonly maxBackoffMs: number
+        readonly randomFactor: number
+        /** Null: the escalation never expires by itself. */
+        readonly resetBackoffMs: number | null
+      }
+  /** Null: an idle client is never forgotten. */
+  readonly guardResetTimeoutMs: number | null
+  readonly inFlight: "optimistic" | "reserve"
+  readonly pendingTtlMs: number
+  readonly successPolicy: "reset" | "ignore"
+}
+
+/** A service behind the gateway. */
+export interface Origin {
+  readonly name: string
+  readonly url: BaseUrl
+  /** Longest wait for the response header, ms. */
+  readonly timeoutMs: number
+}
+
+/** What a route does with a request that every check let through. */
+export type RouteAction =
+  | { readonly kind: "forward"; readonly origin: Origin; readonly forwardHeaders: ReadonlySet<string> | undefined }
+  | { readonly kind: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
+
+/** One route. `label` is its pattern as written, for logs and tables. */
+export interface Route extends RouteMatch {
+  readonly label: string
+  /** Where it stands in the configuration, such as `ROUTES[2]`. */
+  readonly place: string
+  readonly needsClientCertificate: boolean
+  readonly limit: Limit | undefined
+  /** Cells of the limit that one request takes. */
+  readonly cost: number
+  readonly action: RouteAction
+}
+
+/** A place that events are pushed to. */
+export interface Sink {
+  readonly kind: "otlp" | "ndjson"
+  readonly url: string
+  /** Name of the Worker secret that holds the Authorization value. */
+  readonly authorizationSecret: string | undefined
+}
+
+/** Everything an operator decides, validated. `version` changes whenever any of it does. */
+export interface Config {
+  readonly version: string
+  readonly hosts: ReadonlySet<string>
+  readonly via: string
+  readonly logsToConsole: boolean
+  readonly flushMs: number
+  readonly clients: readonly Client[]
+  readonly directory: ClientDirectory
+  readonly limits: readonly Limit[]
+  readonly guards: readonly Guard[]
+  readonly origins: readonly Origin[]
+  readonly routes: readonly Route[]
+  readonly routeTable: RouteTable<Route>
+  readonly sinks: readonly Sink[]
+}

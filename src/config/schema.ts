@@ -1,0 +1,292 @@
+/**
+ * The shape of every configuration variable: which keys it has, what each accepts, what it becomes.
+ *
+ * Each piece carries the sentence that tells an operator what would be accepted, so that an error never says only that
+ * something is wrong. Unknown keys are errors. References between variables and everything that needs more than one
+ * value are checked in `config/load.ts`. Built on valibot: it reports all issues of a value at once, and is 1.3 KB.
+ */
+import * as v from "valibot"
+import { EVENT_FLUSH_MS_MAX, ORIGIN_TIMEOUT_MS_MAX } from "../core/bounds.ts"
+import { normalizeKeyId } from "../core/certificate.ts"
+import { nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
+import { checkRouteRegex } from "../core/route-regex.ts"
+import { canonicalizePath, parseHost } from "../core/target.ts"
+import { parseDurationMs, parseRate } from "../core/time.ts"
+
+type Schema<T> = v.GenericSchema<unknown, T>
+
+/** What each schema accepts, in words; read when the key is missing. */
+const ACCEPTS = new WeakMap<object, string>()
+
+/** A refusal that explains more than what would be accepted in general. */
+interface Refused {
+  readonly refused: string
+}
+type Accepted<R> = Exclude<R, undefined | Refused>
+
+/** A value that `parse` turns into what the gateway uses, or refuses with undefined or with a sentence of its own. */
+function value<R>(accepts: string, parse: (input: unknown) => R): Schema<Accepted<R>> {
+  const schema = v.pipe(
+    v.unknown(),
+    v.rawTransform<unknown, Accepted<R>>(({ dataset, addIssue, NEVER }) => {
+      const parsed = parse(dataset.value)
+      if (parsed !== undefined && !isRefused(parsed)) return parsed as Accepted<R>
+      addIssue({ message: isRefused(parsed) ? parsed.refused : accepts })
+      return NEVER
+    }),
+  )
+  ACCEPTS.set(schema, accepts)
+  return schema
+}
+
+function isRefused(parsed: unknown): parsed is Refused {
+  return typeof parsed === "object" && parsed !== null && "refused" in parsed
+}
+
+const text = <R>(accepts: string, parse: (input: string) => R): Schema<Accepted<R>> =>
+  value(accepts, (input) => (typeof input === "string" ? parse(input) : undefined)) as Schema<Accepted<R>>
+
+const integer = (min: number, max: number): Schema<number> =>
+  value(`a whole number from ${min} to ${max}`, (input) =>
+    typeof input === "number" && Number.isInteger(input) && input >= min && input <= max ? input : undefined,
+  )
+
+const flag = (): Schema<boolean> => value("true or false", (input) => (typeof input === "boolean" ? input : undefined))
+
+const oneOf = <const T extends string>(...values: readonly T[]): Schema<T> =>
+  text(values.map((item) => `"${item}"`).join(" or "), (input) => values.find((item) => item === input))
+
+function list<T>(accepts: string, item: Schema<T>, min = 1): Schema<readonly T[]> {
+  const schema = v.pipe(v.array(item, accepts), v.minLength(min, accepts))
+  ACCEPTS.set(schema, accepts)
+  return schema
+}
+
+/** A table with exactly these keys. Schemas wrapped by `v.exactOptional` may be left out. */
+function table<const E extends v.ObjectEntries>(what: string, entries: E) {
+  const keys = Object.keys(entries)
+  const schema = v.strictObject(entries, (issue) => {
+    const key = String(issue.path?.at(-1)?.key)
+    if (issue.expected === "never") return `no such key; ${what} has: ${keys.join(", ")}`
+    const entry = entries[key]
+    if (issue.path === undefined || entry === undefined || !issue.expected.startsWith('"'))
+      return `${what}: a table with ${keys.join(", ")}`
+    return `required: ${ACCEPTS.get(entry) ?? "a value"}`
+  })
+  ACCEPTS.set(schema, `${what}: a table with ${keys.join(", ")}`)
+  return schema
+}
+
+const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
+const ID_ACCEPTS =
+  "1 to 64 lower-case letters, digits, dots, underscores or hyphens, starting and ending with a letter or digit"
+/** Canonical client ids name Durable Objects, header values and label values: one narrow grammar suits all. */
+const id = text(ID_ACCEPTS, (input) => (ID.test(input) ? input : undefined))
+/** A name that another table defines; whether it does is checked in `config/load.ts`. */
+const reference = text("a name defined in the table it refers to", (input) => (ID.test(input) ? input : undefined))
+/** A name in a table of names: limits, origins, issuers. */
+export const TABLE_NAME = { test: (name: string): boolean => ID.test(name), accepts: ID_ACCEPTS }
+
+const duration = (minMs: number, maxMs: number, example: string): Schema<number> =>
+  text(`a duration from ${minMs} ms to ${maxMs} ms, such as "${example}" (units ms, s, m, h, d)`, (input) => {
+    const durationMs = parseDurationMs(input)
+    return durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs ? durationMs : undefined
+  })
+
+const host = text('a host name in lower case without port, such as "api.bank.example"', (input) => {
+  const parsed = parseHost(input)
+  return parsed !== undefined && parsed.port === undefined && parsed.host === input ? input : undefined
+})
+
+const canonicalPath = text(
+  'a path in canonical form, such as "/accounts" (no dot or empty segments, no encoded slash)',
+  (input) => {
+    if (/[?#]/.test(input)) return { refused: "a path without query and fragment" }
+    const canonical = canonicalizePath(input)
+    if (!canonical.ok) return undefined
+    return canonical.path === input
+      ? input
+      : { refused: `the path in canonical form: ${JSON.stringify(canonical.path)}` }
+  },
+)
+
+const routeRegex = text('a regular expression anchored with ^ and $, such as "^/v[0-9]+/items$"', (input) => {
+  const checked = checkRouteRegex(input)
+  return checked.ok ? { regex: checked.regex, source: input } : { refused: checked.expected }
+})
+
+/** Methods a route may name. TRACE reflects credentials and CONNECT is a tunnel: neither passes a gateway. */
+export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const
+const method = oneOf(...METHODS)
+
+const headerName = text("a header field name in lower case: letters, digits, hyphens", (input) =>
+  /^[a-z0-9]+(?:-[a-z0-9]+)*$/.test(input) ? input : undefined,
+)
+
+const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/
+/** The parts of an absolute http(s) URL that the gateway builds on. */
+export interface BaseUrl {
+  readonly scheme: "http" | "https"
+  /** Host and port as written. */
+  readonly authority: string
+  /** Path without a trailing slash; "" for the root. */
+  readonly path: string
+  readonly isLoopback: boolean
+}
+
+function parseBaseUrl(input: string): BaseUrl | undefined {
+  const match = /^(https?):\/\/([^/?#]+)(\/[^?#]*)?$/.exec(input)
+  const authority = match?.[2] ?? ""
+  const parsed = parseHost(authority)
+  const canonical = canonicalizePath(match?.[3] ?? "/")
+  if (match === null || parsed === undefined || !canonical.ok) return undefined
+  return {
+    scheme: match[1] === "https" ? "https" : "http",
+    authority,
+    path: canonical.path.replace(/\/$/, ""),
+    isLoopback: LOOPBACK.test(parsed.host) || parsed.host === "[::1]",
+  }
+}
+
+const originUrl = text(
+  'an http or https URL without query and user information, such as "https://core.bank.example"',
+  parseBaseUrl,
+)
+
+const sinkUrl = text(
+  'an https URL, or an http URL on loopback, such as "https://collector.example/v1/logs"',
+  (input) => {
+    const url = parseBaseUrl(input)
+    if (url === undefined) return undefined
+    // Events name clients and paths: they cross a network only encrypted.
+    return url.scheme === "https" || url.isLoopback
+      ? input
+      : { refused: "https: events leave the machine encrypted (http is for loopback only)" }
+  },
+)
+
+const keyId = text('the subject key identifier of the CA in hex, such as "27846e5e89a3c0f4..."', (input) => {
+  const hex = normalizeKeyId(input)
+  return hex !== undefined && hex.length >= 16 && hex.length <= 128 ? hex : undefined
+})
+
+const fingerprint = text("the SHA-256 of the certificate: 64 hex digits, colons allowed", (input) => {
+  const hex = normalizeKeyId(input)
+  return hex?.length === 64 ? hex : undefined
+})
+
+const subject = text('a distinguished name as RFC 4514 writes it, such as "CN=client-a,O=Acme,C=JP"', (input) => {
+  const parsed = parseRfc4514(input)
+  return "error" in parsed
+    ? { refused: `a distinguished name as RFC 4514 writes it; this one ${parsed.error}` }
+    : { text: input, key: nameKey(parsed.name) }
+})
+
+const sanUri = text(
+  'the URI in the certificate, such as "spiffe://partners.example/acme" (visible ASCII, scheme first)',
+  (input) => (/^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/.test(input) ? input : undefined),
+)
+
+const rate = text('a rate such as "50/s", "0.5/s", "100/minute", "1000/h"', parseRate)
+
+const respond = table("respond", {
+  status: integer(200, 599),
+  body: v.exactOptional(
+    text("a text of at most 1,024 characters", (input) => (input.length <= 1_024 ? input : undefined)),
+  ),
+  content_type: v.exactOptional(
+    text('a media type, such as "text/plain; charset=utf-8"', (input) =>
+      /^[\w.+-]+\/[\w.+-]+(?:; ?[\w-]+=[\w.-]+)*$/.test(input) ? input : undefined,
+    ),
+  ),
+})
+
+const DAY_MS = 86_400_000
+const ratio = value("a number from 0 to 1", (input) =>
+  typeof input === "number" && input >= 0 && input <= 1 ? input : undefined,
+)
+const lineal = table("a lineal backoff", { kind: oneOf("lineal"), duration: duration(1, 365 * DAY_MS, "5m") })
+const exponential = table("an exponential backoff", {
+  kind: oneOf("exponential"),
+  min: duration(1, 365 * DAY_MS, "1m"),
+  max: duration(1, 365 * DAY_MS, "1h"),
+  random_factor: ratio,
+  reset: v.exactOptional(
+    v.union([oneOf("manual"), duration(0, 365 * DAY_MS, "1h")], 'a duration such as "1h", or "manual"'),
+  ),
+})
+const backoff = v.variant("kind", [lineal, exponential], 'a table with kind = "lineal" or kind = "exponential"')
+
+/** The shapes by variable. `ROUTES` and `CLIENTS` may be split over several variables of that prefix. */
+export const SCHEMAS = {
+  GATEWAY: table("GATEWAY", {
+    hosts: list("at least one host name", host),
+    via: v.exactOptional(
+      text("the pseudonym of this gateway in Via: letters, digits, dots, hyphens", (input) =>
+        /^[A-Za-z0-9.-]{1,64}$/.test(input) ? input : undefined,
+      ),
+    ),
+    console: v.exactOptional(flag()),
+    log_flush: v.exactOptional(duration(10, EVENT_FLUSH_MS_MAX, "1s")),
+  }),
+  ISSUER: table("an issuer", { ski: keyId }),
+  CLIENTS: list(
+    "an array of clients",
+    table("a client", {
+      id,
+      certificates: list(
+        "at least one certificate to recognise the client by",
+        table("a certificate", {
+          fingerprint: v.exactOptional(fingerprint),
+          issuer: v.exactOptional(reference),
+          san_uri: v.exactOptional(sanUri),
+          subject: v.exactOptional(subject),
+        }),
+      ),
+    }),
+    0,
+  ),
+  LIMIT: table("a limit", { rate, burst: integer(1, 1_000_000) }),
+  GUARD: table("a guard", {
+    max_failures: integer(1, 1_000),
+    failure_duration: duration(1, 30 * DAY_MS, "10m"),
+    backoff,
+    guard_reset_timeout: v.exactOptional(duration(1, 365 * DAY_MS, "1h")),
+    in_flight: v.exactOptional(oneOf("optimistic", "reserve")),
+    pending_ttl: v.exactOptional(duration(1, DAY_MS, "30s")),
+    success_policy: v.exactOptional(oneOf("reset", "ignore")),
+  }),
+  ORIGIN: table("an origin", { url: originUrl, timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")) }),
+  ROUTES: list(
+    "an array of routes",
+    table("a route", {
+      path: v.exactOptional(canonicalPath),
+      prefix: v.exactOptional(canonicalPath),
+      regex: v.exactOptional(routeRegex),
+      methods: v.exactOptional(list(`at least one of ${METHODS.join(", ")}`, method)),
+      client_certificate: v.exactOptional(oneOf("required", "none")),
+      origin: v.exactOptional(reference),
+      respond: v.exactOptional(respond),
+      limits: v.exactOptional(reference),
+      cost: v.exactOptional(integer(1, 1_000_000)),
+      forward_headers: v.exactOptional(list("header field names", headerName, 0)),
+    }),
+    0,
+  ),
+  SINKS: list(
+    "an array of sinks",
+    table("a sink", {
+      kind: oneOf("otlp", "ndjson"),
+      url: sinkUrl,
+      authorization_secret: v.exactOptional(
+        text("the name of a Worker secret that holds the Authorization value", (input) =>
+          /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined,
+        ),
+      ),
+    }),
+    0,
+  ),
+} as const
+
+/** A configuration value after its shape was checked, before references are resolved. */
+export type Parsed<K extends keyof typeof SCHEMAS> = v.InferOutput<(typeof SCHEMAS)[K]>

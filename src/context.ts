@@ -1,0 +1,72 @@
+/**
+ * What travels with a request through the pipeline: each stage adds what it learned, later stages and the event read it.
+ *
+ * One record per request, held as the only Hono variable. Stages never import each other; this is where they meet.
+ */
+import type { Context, MiddlewareHandler } from "hono"
+import type { Config, Route } from "./config/config.ts"
+import type { AdmissionDecision } from "./core/admission.ts"
+import type { ClientCertificate } from "./core/certificate.ts"
+import type { Outcome } from "./core/event.ts"
+import type { Client } from "./core/identity.ts"
+import type { ProblemCode } from "./core/problem.ts"
+import type { TraceContext } from "./core/trace-context.ts"
+
+/** The life of one request so far. Members are undefined until the stage that learns them has run. */
+export interface Exchange {
+  readonly arrivedMs: number
+  /** Set by request-id; may be replaced once by trace. */
+  requestId: string
+  trace: TraceContext
+  outcome: Outcome
+  host?: string
+  path?: string
+  /** Raw query with its "?", or "". */
+  query?: string
+  route?: Route
+  certificate?: ClientCertificate
+  client?: Client
+  admission?: AdmissionDecision
+  originMs?: number
+  problem?: ProblemCode
+  /** Exact reason of a refusal or failure, for the event only. */
+  reason?: string
+}
+
+/** What Hono's context knows in this gateway. */
+export interface GatewayEnv {
+  readonly Bindings: Env
+  readonly Variables: { exchange: Exchange }
+}
+
+/** The context that every stage gets. */
+export type GatewayContext = Context<GatewayEnv>
+
+/** A stage as Hono runs it: it answers, or it hands on. */
+export type StageHandler = MiddlewareHandler<GatewayEnv>
+
+/** The outside world of one gateway: configuration, clock, randomness, and whose word request.cf is. */
+export interface Gateway {
+  readonly config: Config
+  readonly trust: PlatformTrust
+  readonly nowMs: () => number
+  /** Fills the octets with randomness and returns them. */
+  readonly fillRandom: (octets: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>
+}
+
+/**
+ * Who fills request.cf: Cloudflare, the local edge that shares a key with this Worker, or nobody that can be believed.
+ */
+export type PlatformTrust =
+  | { readonly kind: "cloudflare" }
+  | { readonly kind: "edge"; readonly key: Uint8Array<ArrayBuffer> }
+  | { readonly kind: "nobody" }
+
+/**
+ * Returns a value that an earlier stage has set. Its absence is a fault in the order of stages; throwing makes the request
+ * fail closed.
+ */
+export function required<T>(value: T | undefined, name: string): T {
+  if (value === undefined) throw new Error(`Stage order broken: ${name} is not set yet`)
+  return value
+}

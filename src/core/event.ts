@@ -1,0 +1,69 @@
+/**
+ * The canonical event: what the record says about one request.
+ *
+ * The type is closed; every field that may leave the gateway is named here, in the order in which it is written. Values
+ * are cut and escaped in one place, so that no caller can forge a line, colour a terminal or fill a disk. Pure; made by
+ * the `access-log` stage, carried by the queue, turned into a sink's format at the other end.
+ */
+import { EVENT_VALUE_LENGTH_MAX } from "./bounds.ts"
+import type { ProblemCode } from "./problem.ts"
+
+/**
+ * How a request ended: the origin answered, the gateway answered as the route says, the gateway refused, or something
+ * that should not happen happened.
+ */
+export type Outcome = "forwarded" | "answered" | "refused" | "failed"
+
+/** One request. Absent fields are not known, because the request ended before the stage that learns them. */
+export interface AccessEvent {
+  /** RFC 3339 with milliseconds, UTC: when the request arrived. */
+  readonly timestamp: string
+  readonly level: "info" | "warn" | "error"
+  readonly event: "request"
+  readonly request_id: string
+  readonly trace_id: string
+  readonly span_id: string
+  readonly outcome: Outcome
+  readonly status: number
+  readonly method: string
+  readonly host?: string
+  /** Canonical path, without query. */
+  readonly path?: string
+  /** Pattern of the route. */
+  readonly route?: string
+  readonly client_id?: string
+  readonly client_address?: string
+  readonly problem?: ProblemCode
+  /** Exact reason of a refusal or failure; never sent to the caller. */
+  readonly reason?: string
+  /** Milliseconds from arrival to the response header, and the origin's share of them. */
+  readonly latency_ms: number
+  readonly origin?: string
+  readonly origin_ms?: number
+  /** SHA-256 of the presented leaf, lower-case hex. */
+  readonly certificate_fingerprint?: string
+  readonly certificate_days_left?: number
+  readonly rate_limit_policy?: string
+  readonly rate_limit_remaining?: number
+  readonly rate_limit_retry_after_ms?: number
+  readonly config_version: string
+}
+
+/** Returns the level of an event: what the gateway or the origin got wrong is an error, what it refused a warning. */
+export function levelOf(outcome: Outcome, status: number): AccessEvent["level"] {
+  if (outcome === "failed" || status >= 500) return "error"
+  return outcome === "refused" ? "warn" : "info"
+}
+
+/** Returns the text cut to the bound, marked when it was cut. */
+export function cutValue(text: string): string {
+  return text.length <= EVENT_VALUE_LENGTH_MAX ? text : `${text.slice(0, EVENT_VALUE_LENGTH_MAX - 1)}…`
+}
+
+/** Characters that JSON leaves bare and a terminal or a line reader acts on: DEL, C1, line separators, bidi controls. */
+const ACTIVE = /[\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/g
+
+/** Returns one line of JSON with every active character escaped, without a line feed at its end. */
+export function formatEventJson(event: AccessEvent): string {
+  return JSON.stringify(event).replace(ACTIVE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+}

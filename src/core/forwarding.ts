@@ -1,0 +1,183 @@
+/**
+ * Which header fields pass the gateway, in both directions, and which fields it sets towards the origin.
+ *
+ * Names are judged by rule, not one by one: outside `[a-z0-9-]` nothing passes (an origin may read `X_Client_Id` as
+ * `X-Client-Id`), hop-by-hop fields end here, and every family in which some proxy somewhere names a client or rewrites a
+ * target is the gateway's own. Fields nominated by `Connection` leave the inbound set before the gateway adds its own,
+ * so a caller cannot remove those. Pure; called by the `origin` stage.
+ *
+ * @see RFC 9110 §7.6.1 (Connection), RFC 7239 (Forwarded), RFC 9440 (Client-Cert)
+ */
+
+/** Fields that belong to one connection, whether or not `Connection` names them. */
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  "connection",
+  "expect",
+  "http2-settings",
+  "keep-alive",
+  "proxy-authenticate",
+  "proxy-authentication-info",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+])
+
+/**
+ * Fields that `Connection` may not remove: without them the message would mean something else (RFC 9110 §7.6.1 forbids
+ * nominating fields intended for all recipients).
+ */
+const END_TO_END: ReadonlySet<string> = new Set([
+  "authorization",
+  "cache-control",
+  "content-encoding",
+  "content-length",
+  "content-range",
+  "content-type",
+  "cookie",
+  "date",
+  "host",
+  "idempotency-key",
+  "set-cookie",
+])
+
+/** First letters of the families that name clients, certificates, addresses or targets: never taken from a caller. */
+const GATEWAY_FAMILIES: readonly string[] = [
+  "cf-",
+  "client-cert",
+  "gateway-",
+  "mf-",
+  "remote-",
+  "ssl-",
+  "tls-client-",
+  "x-amzn-mtls-",
+  "x-arr-clientcert",
+  "x-auth-request-",
+  "x-authenticated-",
+  "x-client-",
+  "x-consumer-",
+  "x-credential-",
+  "x-envoy-",
+  "x-forwarded",
+  "x-http-method",
+  "x-method-override",
+  "x-original-",
+  "x-pomerium-",
+  "x-remote-",
+  "x-rewrite-",
+  "x-ssl-",
+]
+
+/** Single fields of the same kind, and the trace fields that the gateway sets anew. */
+const GATEWAY_FIELDS: ReadonlySet<string> = new Set([
+  "baggage",
+  "cdn-loop",
+  "forwarded",
+  "traceparent",
+  "tracestate",
+  "true-client-ip",
+  "via",
+  "x-cluster-client-ip",
+  "x-real-ip",
+  "x-request-id",
+])
+
+/** Fields that only the gateway may send to a caller. */
+const RESPONSE_GATEWAY_FIELDS: ReadonlySet<string> = new Set([
+  "client-cert",
+  "client-cert-chain",
+  "ratelimit",
+  "ratelimit-policy",
+  "x-request-id",
+])
+
+/** Returns the lower-case names in a Connection field. Anything that is no field name is ignored. */
+export function parseConnection(value: string | null): ReadonlySet<string> {
+  if (value === null) return NONE
+  return new Set(value.split(",").map((option) => option.trim().toLowerCase()))
+}
+const NONE: ReadonlySet<string> = new Set()
+
+/**
+ * Returns true when a caller's field goes on to the origin.
+ *
+ * @param name lower case
+ * @param nominated names in the request's Connection field
+ * @param allowed the route's allow-list; undefined lets every field pass that no rule removes
+ */
+export function isRequestFieldForwarded(
+  name: string,
+  nominated: ReadonlySet<string>,
+  allowed: ReadonlySet<string> | undefined,
+): boolean {
+  if (!/^[a-z0-9-]+$/.test(name) || HOP_BY_HOP.has(name) || GATEWAY_FIELDS.has(name)) return false
+  if (nominated.has(name) && !END_TO_END.has(name)) return false
+  if (GATEWAY_FAMILIES.some((family) => name.startsWith(family))) return false
+  return (
+    allowed === undefined ||
+    allowed.has(name) ||
+    name === "content-length" ||
+    name === "content-type" ||
+    name === "host"
+  )
+}
+
+/** Returns true when an origin's field goes on to the caller. `name` is lower case. */
+export function isResponseFieldForwarded(name: string, nominated: ReadonlySet<string>): boolean {
+  if (HOP_BY_HOP.has(name) || RESPONSE_GATEWAY_FIELDS.has(name)) return false
+  return !nominated.has(name) || END_TO_END.has(name)
+}
+
+/** What the gateway knows about a request by the time it forwards it. */
+export interface ForwardedRequest {
+  readonly requestId: string
+  readonly clientId: string
+  /** Leaf certificate as an RFC 9440 byte sequence. */
+  readonly clientCertificate: string
+  /** The caller's address in canonical text form; undefined when the platform gave none. */
+  readonly clientAddress: string | undefined
+  /** The same address as a node of the Forwarded field, quoted where RFC 7239 §6 asks for it. */
+  readonly forwardedNode: string | undefined
+  readonly host: string
+  readonly traceparent: string
+  readonly tracestate: string | undefined
+  /** The caller's Via, to which this gateway appends itself. */
+  readonly via: string | null
+  /** This gateway's pseudonym. */
+  readonly pseudonym: string
+}
+
+/**
+ * Returns the fields that the gateway sets towards the origin, each exactly once. Addresses, host and scheme are
+ * overwritten, not appended to: in front of the gateway stands no proxy that it would believe.
+ */
+export function gatewayFields(request: ForwardedRequest): readonly (readonly [name: string, value: string])[] {
+  const { clientAddress, forwardedNode, host, tracestate } = request
+  return [
+    ["X-Request-Id", request.requestId],
+    ["X-Client-Id", request.clientId],
+    ["Client-Cert", request.clientCertificate],
+    ["X-Forwarded-Host", host],
+    ["X-Forwarded-Proto", "https"],
+    ["Forwarded", `${forwardedNode === undefined ? "" : `for=${forwardedNode};`}host="${host}";proto=https`],
+    ...(clientAddress === undefined
+      ? []
+      : ([
+          ["X-Forwarded-For", clientAddress],
+          ["X-Real-IP", clientAddress],
+        ] as const)),
+    ["traceparent", request.traceparent],
+    ...(tracestate === undefined ? [] : ([["tracestate", tracestate]] as const)),
+    ["Via", `${request.via === null || request.via === "" ? "" : `${request.via}, `}1.1 ${request.pseudonym}`],
+  ]
+}
+
+/** Returns true when this gateway already stands in a Via field: the request runs in a circle. @see RFC 9110 §7.6.3 */
+export function isLoop(via: string | null, pseudonym: string): boolean {
+  return (
+    via !== null &&
+    via.split(",").some((member) => member.trim().split(/\s+/)[1]?.toLowerCase() === pseudonym.toLowerCase())
+  )
+}

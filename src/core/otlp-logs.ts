@@ -1,0 +1,48 @@
+/**
+ * Events as OTLP/HTTP JSON logs. Pure; called by the sink.
+ *
+ * @see https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding (hex ids, integers as decimal strings, enums as numbers)
+ */
+import type { AccessEvent } from "./event.ts"
+
+/** SeverityNumber of each level. @see OpenTelemetry logs data model, SeverityNumber */
+const SEVERITY: Readonly<Record<AccessEvent["level"], number>> = { info: 9, warn: 13, error: 17 }
+
+/** An attribute value: exactly one member. 64-bit integers are strings on this wire. */
+type AnyValue = { readonly stringValue: string } | { readonly intValue: string } | { readonly doubleValue: number }
+
+/** The body of `POST /v1/logs`. */
+export interface ExportLogsServiceRequest {
+  readonly resourceLogs: readonly unknown[]
+}
+
+/** Returns one export request for the events: one resource, one scope, one record per event. */
+export function formatOtlpLogs(events: readonly AccessEvent[], serviceVersion: string): ExportLogsServiceRequest {
+  return {
+    resourceLogs: [
+      {
+        resource: { attributes: [attribute("service.name", "sekisho"), attribute("service.version", serviceVersion)] },
+        scopeLogs: [{ scope: { name: "sekisho.access-log" }, logRecords: events.map(logRecord) }],
+      },
+    ],
+  }
+}
+
+function logRecord(event: AccessEvent): unknown {
+  const timeUnixNano = `${Date.parse(event.timestamp)}000000`
+  return {
+    timeUnixNano,
+    observedTimeUnixNano: timeUnixNano,
+    severityNumber: SEVERITY[event.level],
+    severityText: event.level.toUpperCase(),
+    traceId: event.trace_id,
+    spanId: event.span_id,
+    body: { stringValue: `${event.method} ${event.path ?? "-"} ${event.status}` },
+    attributes: Object.entries(event).map(([key, value]) => attribute(key, value as string | number)),
+  }
+}
+
+function attribute(key: string, value: string | number): { readonly key: string; readonly value: AnyValue } {
+  if (typeof value === "string") return { key, value: { stringValue: value } }
+  return { key, value: Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value } }
+}

@@ -1,0 +1,108 @@
+/**
+ * Stage `origin`: forwards the request once and hands the answer back, both as streams.
+ *
+ * Which fields pass is `core/forwarding.ts`. The URL is built by joining the origin's fixed base with a path that the
+ * `target` stage has made canonical: it starts with exactly one slash and holds no backslash, so it can change neither
+ * host nor scheme. Redirects are the caller's to follow, and no answer is ever stored.
+ */
+import type { Origin } from "../config/config.ts"
+import { required, type Exchange, type Gateway, type StageHandler } from "../context.ts"
+import {
+  gatewayFields,
+  isRequestFieldForwarded,
+  isResponseFieldForwarded,
+  parseConnection,
+} from "../core/forwarding.ts"
+import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip-address.ts"
+import { formatTraceparent } from "../core/trace-context.ts"
+import { refuse } from "../reply.ts"
+
+/** Returns the stage. */
+export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
+  return async function origin(c) {
+    const { exchange } = c.var
+    const { action } = required(exchange.route, "route")
+    if (action.kind !== "forward") throw new Error("Stage order broken: a respond route reached the origin stage")
+    const deadline = new AbortController()
+    // The caller's departure ends the call of the origin, too.
+    c.req.raw.signal.addEventListener("abort", () => deadline.abort())
+    const request = createOriginRequest(
+      c.req.raw,
+      exchange,
+      action.origin,
+      action.forwardHeaders,
+      config.via,
+      deadline.signal,
+    )
+    const startedMs = nowMs()
+    let isLate = false
+    const timer = setTimeout(() => {
+      isLate = true
+      deadline.abort()
+    }, action.origin.timeoutMs)
+    try {
+      const response = await fetch(request)
+      exchange.originMs = nowMs() - startedMs
+      exchange.outcome = "forwarded"
+      return createResponse(response)
+    } catch (error) {
+      exchange.originMs = nowMs() - startedMs
+      if (isLate) return refuse(c, "origin-timeout", { reason: `no_answer_in_${action.origin.timeoutMs}_ms` })
+      return refuse(c, "origin-unreachable", { reason: error instanceof Error ? error.message : "fetch_failed" })
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+}
+
+function createOriginRequest(
+  inbound: Request,
+  exchange: Exchange,
+  origin: Origin,
+  allowed: ReadonlySet<string> | undefined,
+  pseudonym: string,
+  signal: AbortSignal,
+): Request {
+  const { url } = origin
+  const target = `${url.scheme}://${url.authority}${url.path}${required(exchange.path, "path")}${exchange.query ?? ""}`
+  const request = new Request(target, {
+    method: inbound.method,
+    headers: inbound.headers,
+    body: inbound.body,
+    redirect: "manual",
+    cache: "no-store",
+    signal,
+  })
+  const nominated = parseConnection(inbound.headers.get("connection"))
+  for (const name of inbound.headers.keys()) {
+    if (!isRequestFieldForwarded(name, nominated, allowed)) request.headers.delete(name)
+  }
+  const address = parseIpAddress(inbound.headers.get("cf-connecting-ip") ?? "")
+  const fields = gatewayFields({
+    requestId: exchange.requestId,
+    clientId: required(exchange.client, "client").id,
+    clientCertificate: required(exchange.certificate, "certificate").rfc9440,
+    clientAddress: address && formatIpAddress(address),
+    forwardedNode: address && formatForwardedNode(address),
+    host: required(exchange.host, "host"),
+    traceparent: formatTraceparent(exchange.trace),
+    tracestate: exchange.trace.tracestate,
+    via: inbound.headers.get("via"),
+    pseudonym,
+  })
+  for (const [name, value] of fields) request.headers.set(name, value)
+  return request
+}
+
+/** Returns the origin's answer with fields that may be changed, without those that end at the gateway. */
+function createResponse(answer: Response): Response {
+  const response = new Response(answer.body, answer)
+  const nominated = parseConnection(answer.headers.get("connection"))
+  for (const name of answer.headers.keys()) {
+    if (!isResponseFieldForwarded(name, nominated)) response.headers.delete(name)
+  }
+  // An answer chosen by a field that caches never see must not be reused for another client (RFC 9440 §2.4).
+  if (/(?:^|,)\s*client-cert(?:-chain)?\s*(?:,|$)/i.test(answer.headers.get("vary") ?? ""))
+    response.headers.set("Vary", "*")
+  return response
+}

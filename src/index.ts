@@ -1,0 +1,35 @@
+/**
+ * The Worker's entry: reads the configuration, hands requests to the pipeline and queue batches to the sinks.
+ *
+ * An invalid configuration throws while the module loads, so that neither a deployment nor a local start gets past it.
+ */
+import { env as environment } from "cloudflare:workers"
+import { loadConfig, type ConfigError } from "./config/load.ts"
+import { createApplication } from "./gateway.ts"
+import { deliverBatch } from "./observe/sink.ts"
+import { resolveTrust } from "./platform.ts"
+
+export { ClientGate } from "../durable-objects/client-gate.ts"
+
+const loaded = loadConfig({ ...environment })
+if (!loaded.ok)
+  throw new Error(
+    `Configuration invalid; "npx sekisho check" explains it:\n${loaded.errors.map(formatError).join("\n")}`,
+  )
+const { config } = loaded
+
+const application = createApplication({
+  config,
+  trust: resolveTrust(environment),
+  nowMs: () => Date.now(),
+  fillRandom: (octets) => crypto.getRandomValues(octets),
+})
+
+export default {
+  fetch: (request, env, ctx) => application.fetch(request, env, ctx),
+  queue: (batch, env) => deliverBatch(batch, config, { ...env }),
+} satisfies ExportedHandler<Env>
+
+function formatError({ path, value, accepted }: ConfigError): string {
+  return `  ${path}${value === undefined ? "" : ` = ${value}`}: expected ${accepted}`
+}

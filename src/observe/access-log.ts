@@ -1,0 +1,69 @@
+/**
+ * Stage `access-log`: one canonical event per request, whatever the outcome.
+ *
+ * The event is made when the response header is ready. It goes to the console as one line of JSON and to the buffer that
+ * feeds the queue; neither can delay or fail the request.
+ */
+import type { Exchange, Gateway, StageHandler } from "../context.ts"
+import { daysLeft } from "../core/certificate.ts"
+import { cutValue, formatEventJson, levelOf, type AccessEvent } from "../core/event.ts"
+import { createEventBuffer } from "./event-buffer.ts"
+
+const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
+
+/** Returns the stage. */
+export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
+  const buffer = config.sinks.length === 0 ? undefined : createEventBuffer(config.flushMs)
+  return async function accessLog(c, next) {
+    const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, outcome: "failed" }
+    c.set("exchange", exchange)
+    await next()
+    const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
+    if (config.logsToConsole) console.log(formatEventJson(event))
+    if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
+  }
+}
+
+function createEvent(
+  exchange: Exchange,
+  request: Request,
+  status: number,
+  configVersion: string,
+  nowMs: number,
+): AccessEvent {
+  const { admission, certificate, client, host, originMs, path, problem, reason, route } = exchange
+  const policy = admission?.policies[0]
+  const retryAfterMs = admission?.admitted === false ? admission.retryAfterMs : null
+  const address = request.headers.get("cf-connecting-ip")
+  return {
+    timestamp: new Date(exchange.arrivedMs).toISOString(),
+    level: levelOf(exchange.outcome, status),
+    event: "request",
+    request_id: exchange.requestId,
+    trace_id: exchange.trace.traceId,
+    span_id: exchange.trace.spanId,
+    outcome: exchange.outcome,
+    status,
+    method: cutValue(request.method),
+    ...(host === undefined ? {} : { host }),
+    ...(path === undefined ? {} : { path: cutValue(path) }),
+    ...(route === undefined ? {} : { route: cutValue(route.label) }),
+    ...(client === undefined ? {} : { client_id: client.id }),
+    ...(address === null ? {} : { client_address: cutValue(address) }),
+    ...(problem === undefined ? {} : { problem }),
+    ...(reason === undefined ? {} : { reason: cutValue(reason) }),
+    latency_ms: nowMs - exchange.arrivedMs,
+    ...(route?.action.kind === "forward" && originMs !== undefined
+      ? { origin: route.action.origin.name, origin_ms: originMs }
+      : {}),
+    ...(certificate === undefined
+      ? {}
+      : {
+          certificate_fingerprint: certificate.fingerprint,
+          certificate_days_left: daysLeft(certificate.notAfterMs, nowMs),
+        }),
+    ...(policy === undefined ? {} : { rate_limit_policy: policy.name, rate_limit_remaining: policy.remaining }),
+    ...(retryAfterMs === null ? {} : { rate_limit_retry_after_ms: retryAfterMs }),
+    config_version: configVersion,
+  }
+}

@@ -1,0 +1,57 @@
+/**
+ * The way of an event from a request to the queue, without any request waiting for it.
+ *
+ * The first event starts a flush that runs after the response, once `flushMs` have passed; later events join it. What the
+ * queue does not take stays for the next flush, within the bounds of `core/event-backlog.ts`.
+ */
+import { EVENTS_PER_MESSAGE_MAX } from "../core/bounds.ts"
+import { addEvents, EMPTY_BACKLOG, takeMessage } from "../core/event-backlog.ts"
+import type { AccessEvent } from "../core/event.ts"
+import type { EventMessage } from "./event-message.ts"
+
+/** Takes events off requests. */
+export interface EventBuffer {
+  /** Keeps the event and sees to it that it is sent soon. Returns at once and never throws. */
+  add(event: AccessEvent, queue: Queue<EventMessage>, ctx: Pick<ExecutionContext, "waitUntil">): void
+}
+
+/** Returns the buffer of one isolate. */
+export function createEventBuffer(flushMs: number): EventBuffer {
+  let backlog = EMPTY_BACKLOG
+  let isFlushing = false
+
+  async function flush(queue: Queue<EventMessage>): Promise<void> {
+    await scheduler.wait(flushMs)
+    // From here on a new event starts a flush of its own: this one may end before it could join.
+    isFlushing = false
+    while (backlog.events.length > 0) {
+      const { dropped } = backlog
+      const { events, rest } = takeMessage(backlog)
+      backlog = rest
+      try {
+        await queue.send({ version: 1, events, dropped })
+      } catch (error) {
+        backlog = addEvents({ events: backlog.events, dropped: backlog.dropped + dropped }, events, "front")
+        console.error(
+          JSON.stringify({
+            level: "error",
+            event: "queue_unavailable",
+            reason: String(error),
+            waiting: backlog.events.length,
+            dropped: backlog.dropped,
+          }),
+        )
+        return
+      }
+    }
+  }
+
+  return {
+    add(event, queue, ctx) {
+      backlog = addEvents(backlog, [event])
+      if (isFlushing && backlog.events.length % EVENTS_PER_MESSAGE_MAX !== 0) return
+      isFlushing = true
+      ctx.waitUntil(flush(queue))
+    },
+  }
+}

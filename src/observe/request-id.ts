@@ -1,0 +1,20 @@
+/**
+ * Stage `request-id`: mints the id and the trace of a request, and puts the id on its answer.
+ *
+ * Behind the local edge the `certificate` stage replaces the minted id by the edge's, so that both speak of one request.
+ */
+import type { Gateway, StageHandler } from "../context.ts"
+import { mintRequestId } from "../core/request-id.ts"
+import { startTrace } from "../core/trace-context.ts"
+
+/** Returns the stage. */
+export function createRequestIdStage({ fillRandom }: Gateway): StageHandler {
+  return async function requestId(c, next) {
+    const { exchange } = c.var
+    const random = fillRandom(new Uint8Array(34))
+    exchange.requestId = mintRequestId(exchange.arrivedMs, random)
+    exchange.trace = startTrace(random.subarray(10))
+    await next()
+    c.res.headers.set("X-Request-Id", exchange.requestId)
+  }
+}

@@ -1,0 +1,20 @@
+/**
+ * Stage `trace`: a client with a name may name its request and continue its trace.
+ */
+import type { StageHandler } from "../context.ts"
+import { isRequestId } from "../core/request-id.ts"
+import { continueTrace } from "../core/trace-context.ts"
+
+/** Returns the stage. */
+export function createTraceStage(): StageHandler {
+  return async function trace(c, next) {
+    const { exchange } = c.var
+    if (exchange.client !== undefined) {
+      const { headers } = c.req.raw
+      const requestId = headers.get("x-request-id")
+      if (requestId !== null && isRequestId(requestId)) exchange.requestId = requestId
+      exchange.trace = continueTrace(exchange.trace, headers.get("traceparent"), headers.get("tracestate"))
+    }
+    return next()
+  }
+}

@@ -1,0 +1,108 @@
+/**
+ * THE ORDER.
+ *
+ * The stages of a request's life, first to last: the first sees the request first and the response last. Nothing else
+ * decides order; `src/gateway.ts` only builds what stands here, README's table and `sekisho check` are checked against it or
+ * printed from it. Each entry says why it stands where it stands.
+ */
+import type { ProblemCode } from "./core/problem.ts"
+
+/** What a stage is for, in one word: the folder it lives in. */
+export type Verb = "observe" | "admit" | "forward"
+
+/** One entry of the order. */
+export interface PipelineEntry {
+  readonly verb: Verb
+  readonly stage: string
+  /** What it decides or adds. */
+  readonly decides: string
+  /** Codes it answers with. */
+  readonly refuses: readonly ProblemCode[]
+  /** Why it stands before the next one. */
+  readonly because: string
+}
+
+export const PIPELINE = [
+  {
+    verb: "observe",
+    stage: "access-log",
+    decides: "one canonical event per request, whatever the outcome",
+    refuses: ["internal-error"],
+    because: "It has to see every answer, also those of stages that fail.",
+  },
+  {
+    verb: "observe",
+    stage: "request-id",
+    decides: "mints the request id and starts a trace",
+    refuses: [],
+    because: "Every later answer and event carries the id, so it exists before anything can be refused.",
+  },
+  {
+    verb: "admit",
+    stage: "target",
+    decides: "host on the allow-list, path in canonical form",
+    refuses: [
+      "host-rejected",
+      "misdirected-request",
+      "path-rejected",
+      "uri-too-long",
+      "headers-too-large",
+      "duplicate-header",
+      "malformed-request",
+    ],
+    because: "Routes, policies and the origin must all see the same path, so it is settled before anyone looks at it.",
+  },
+  {
+    verb: "admit",
+    stage: "route",
+    decides: "exact path, else first matching regex, else longest prefix; method",
+    refuses: ["route-not-found", "method-not-allowed"],
+    because: "It costs a map lookup, and only a route knows whether a certificate is needed.",
+  },
+  {
+    verb: "admit",
+    stage: "certificate",
+    decides: "the platform's facts and the leaf's own agree on a valid, unrevoked client certificate",
+    refuses: ["client-cert-required", "client-cert-invalid", "edge-assertion-invalid"],
+    because: "Nothing that a caller types names a client; this is the only proof there is.",
+  },
+  {
+    verb: "admit",
+    stage: "identity",
+    decides: "which client the certificate belongs to: exactly one",
+    refuses: ["client-unknown", "client-ambiguous"],
+    because: "Limits are counted per client, and an unknown certificate must not create a counter.",
+  },
+  {
+    verb: "observe",
+    stage: "trace",
+    decides: "adopts the client's own request id and trace when they are well formed",
+    refuses: [],
+    because: "Only a caller with a name may name its requests; before identity it has none.",
+  },
+  {
+    verb: "admit",
+    stage: "client-gate",
+    decides: "spends from the client's limit, exactly, in the client's own object",
+    refuses: ["rate-limited", "service-unavailable"],
+    because:
+      "It is the last and the costliest admission: it asks another object, and it must not count what was refused before.",
+  },
+  {
+    verb: "forward",
+    stage: "respond",
+    decides: "answers routes that end at the gateway, such as /healthz",
+    refuses: [],
+    because: "It is an origin of its own: whatever guards an origin guards these routes too.",
+  },
+  {
+    verb: "forward",
+    stage: "origin",
+    decides: "forwards once, with a deadline, streaming both ways; classifies what went wrong",
+    refuses: ["origin-unreachable", "origin-timeout", "malformed-request"],
+    because: "Everything before it had to say yes.",
+  },
+] as const satisfies readonly PipelineEntry[]
+
+/** The name of a stage. */
+export type StageName = (typeof PIPELINE)[number]["stage"]

@@ -1,0 +1,29 @@
+/**
+ * From a refusal to bytes: the only place of the Worker where that happens.
+ */
+import type { GatewayContext } from "./context.ts"
+import { createProblem, PROBLEM_FIELDS, type ProblemCode, type ProblemOptions } from "./core/problem.ts"
+
+/** What a stage may say about a refusal beside its code. */
+export interface RefusalOptions extends ProblemOptions {
+  /** Exact reason for the event; never sent. */
+  readonly reason: string
+  /** A status other than the code's usual one. */
+  readonly status?: number
+  /** Further fields, such as Allow or Retry-After. */
+  readonly fields?: readonly (readonly [name: string, value: string])[]
+}
+
+/** Returns the answer to a refused request and notes the refusal for the event. A HEAD request gets the fields only. */
+export function refuse(c: GatewayContext, code: ProblemCode, options: RefusalOptions): Response {
+  const { exchange } = c.var
+  exchange.outcome = code === "internal-error" ? "failed" : "refused"
+  exchange.problem = code
+  exchange.reason = options.reason
+  const problem = createProblem(code, exchange.requestId, options)
+  const status = options.status ?? problem.status
+  const headers = new Headers()
+  for (const [name, value] of PROBLEM_FIELDS) headers.set(name, value)
+  for (const [name, value] of options.fields ?? []) headers.set(name, value)
+  return new Response(c.req.raw.method === "HEAD" ? null : JSON.stringify({ ...problem, status }), { status, headers })
+}

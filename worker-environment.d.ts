@@ -1,0 +1,20 @@
+/**
+ * The bindings of the Worker, as wrangler.toml declares them. Configuration variables are not listed: they are untrusted
+ * until `src/config/load.ts` has read them.
+ */
+declare namespace Cloudflare {
+  interface GlobalProps {
+    mainModule: typeof import("./src/index.ts")
+  }
+  interface Env {
+    /** One object per client: limits, and later guard and leases. */
+    readonly CLIENT_GATE: DurableObjectNamespace<import("./durable-objects/client-gate.ts").ClientGate>
+    /** Events on their way to the sinks. Absent means the events go to the console only. */
+    readonly EVENTS?: Queue<import("./src/observe/event-message.ts").EventMessage>
+    /** "cloudflare" when request.cf is the platform's word; anything else means it is not. */
+    readonly PLATFORM?: string
+    /** Shared with the local edge, 64 hex digits; present only when the Worker stands behind it. */
+    readonly EDGE_KEY?: string
+  }
+}
+interface Env extends Cloudflare.Env {}
