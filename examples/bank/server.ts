@@ -1,0 +1,107 @@
+/**
+ * The sample origin: a bank behind the gateway, to try things out on and to test against. This file is the HTTP shell: it
+ * finds the resource, insists on a client, and turns every unforeseen failure into a problem. It trusts `X-Client-Id`
+ * blindly, which is right only where nobody but the gateway can reach it; so it listens on the loopback interface.
+ *
+ *   node examples/bank/server.ts --port 9000
+ */
+import { once } from "node:events"
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { parseArgs } from "node:util"
+import type { LedgerStore } from "./ledger.ts"
+import { createSampleStore } from "./memory-store.ts"
+import { sendProblem } from "./problem.ts"
+import { ROUTES } from "./routes.ts"
+
+/** Where to listen (port 0 takes any free one), what to keep accounts in, and the clock in epoch ms. */
+export interface BankOptions {
+  readonly host: string
+  readonly port: number
+  /** Default: the sample accounts of the clients acme and globex. */
+  readonly store?: LedgerStore
+  /** Default: the system clock. */
+  readonly now?: () => number
+  /** Told about failures that nobody foresaw. Default: `console.error`. */
+  readonly onError?: (error: unknown) => void
+}
+
+/** A bank that is open. */
+export interface Bank {
+  readonly port: number
+  /** The server itself, for those who want to watch it. */
+  readonly server: Server
+  /** Closes the port and every connection; settles when both are gone. */
+  readonly close: () => Promise<void>
+}
+
+/** Longer than any gateway keeps an idle connection, so that the gateway closes it and never meets a closed one. */
+const KEEP_ALIVE_MS = 120_000
+const CLIENT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
+
+/** Opens the bank; settles once it accepts connections, fails when the port is taken. */
+export async function startBank({
+  host,
+  port,
+  store = createSampleStore(),
+  now = Date.now,
+  onError = console.error,
+}: BankOptions): Promise<Bank> {
+  const server = createServer((request, response) => {
+    answer(request, response, store, now).catch((error: unknown) => {
+      // The caller left in the middle of a stream; there is nobody to tell.
+      if (response.destroyed) return
+      onError(error)
+      if (response.headersSent) response.destroy()
+      else sendProblem(response, "internal-error")
+    })
+  })
+  server.keepAliveTimeout = KEEP_ALIVE_MS
+  await once(server.listen(port, host), "listening")
+  return {
+    port: (server.address() as AddressInfo).port,
+    server,
+    async close() {
+      const closed = once(server, "close")
+      server.close()
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  store: LedgerStore,
+  now: () => number,
+): Promise<void> {
+  const client = request.headers["x-client-id"]
+  // Two such fields arrive joined by a comma, which is no client either.
+  if (typeof client !== "string" || !CLIENT_ID.test(client)) return sendProblem(response, "client-missing")
+  const [path = "", query = ""] = splitOnce(request.url ?? "", "?")
+  const candidates = ROUTES.filter((route) => route.path.test(path))
+  const method = request.method === "HEAD" ? "GET" : request.method
+  const route = candidates.find((candidate) => candidate.method === "*" || candidate.method === method)
+  if (route !== undefined) {
+    const id = route.path.exec(path)?.groups?.["id"] ?? ""
+    return await route.handle({ request, response, client, id, query: new URLSearchParams(query), store, now })
+  }
+  const allow = candidates.map((candidate) => (candidate.method === "GET" ? "GET, HEAD" : candidate.method)).join(", ")
+  if (allow === "") sendProblem(response, "not-found")
+  else sendProblem(response, "method-not-allowed", {}, { Allow: allow })
+}
+
+function splitOnce(text: string, separator: string): [before: string, after: string] {
+  const index = text.indexOf(separator)
+  return index === -1 ? [text, ""] : [text.slice(0, index), text.slice(index + separator.length)]
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: { host: { type: "string", default: "127.0.0.1" }, port: { type: "string", default: "9000" } },
+  })
+  const bank = await startBank({ host: values.host, port: Number(values.port) })
+  console.log(`The sample bank is open at http://${values.host}:${bank.port}`)
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void bank.close())
+}
