@@ -1,0 +1,94 @@
+/**
+ * Goal: the client's object loses no token and mints none: not under parallel calls, not through a restart, not from a
+ * damaged row, not in two instances at once. Method: the real object on workerd's SQLite; limits refill so slowly that no
+ * token returns while a test runs.
+ */
+import { abortAllDurableObjects, evictDurableObject, runInDurableObject } from "cloudflare:test"
+import { env } from "cloudflare:workers"
+import { expect, test } from "vitest"
+import { ClientGate } from "../../durable-objects/client-gate.ts"
+import type { AdmissionRequest, NamedBucket } from "../../src/core/admission.ts"
+
+const BURST: NamedBucket = { name: "burst", burst: 10, rate: { count: 1, periodMs: 86_400_000 } }
+const DAILY: NamedBucket = { name: "daily", burst: 3, rate: { count: 1, periodMs: 86_400_000 } }
+
+function ask(clientId: string, limits: readonly NamedBucket[] = [BURST], cost = 1) {
+  return env.CLIENT_GATE.getByName(clientId).admit({ limits, cost })
+}
+
+test("LIM-01 admit() lets exactly burst of 100 parallel requests pass", async () => {
+  const decisions = await Promise.all(Array.from({ length: 100 }, () => ask("parallel")))
+  expect(decisions.filter(({ admitted }) => admitted)).toHaveLength(10)
+})
+
+test("LIM-02 admit() counts once for all stubs of one client", async () => {
+  const stubs = [env.CLIENT_GATE.getByName("stubs"), env.CLIENT_GATE.getByName("stubs")]
+  const asks = stubs.flatMap((stub) => Array.from({ length: 50 }, () => stub.admit({ limits: [BURST], cost: 1 })))
+  const decisions = await Promise.all(asks)
+  expect(decisions.filter(({ admitted }) => admitted)).toHaveLength(10)
+})
+
+test("admit() does not share state between clients", async () => {
+  await ask("one", [BURST], 10)
+  const { policies } = await ask("other")
+  expect(policies).toMatchObject([{ remaining: 9 }])
+})
+
+test("admit() takes from no limit when one of them refuses", async () => {
+  await ask("several", [DAILY], 3)
+  const { admitted, policies } = await ask("several", [BURST, DAILY])
+  expect({ admitted, policies }).toMatchObject({ admitted: false, policies: [{ remaining: 10 }, { remaining: 0 }] })
+})
+
+test("admit() remembers through an eviction", async () => {
+  await ask("evicted", [BURST], 10)
+  await evictDurableObject(env.CLIENT_GATE.getByName("evicted"))
+  expect(await ask("evicted")).toMatchObject({ admitted: false, violated: ["burst"], lost: [] })
+})
+
+test("admit() remembers through an abort right after the answer", async () => {
+  await ask("aborted", [BURST], 10)
+  await abortAllDurableObjects()
+  expect(await ask("aborted")).toMatchObject({ admitted: false, violated: ["burst"], lost: [] })
+})
+
+test("admit() of a twin instance on the same storage sees what the other one spent", async () => {
+  const request: AdmissionRequest = { limits: [BURST], cost: 5 }
+  const admitted = await runInDurableObject(env.CLIENT_GATE.getByName("twins"), (instance: ClientGate, ctx) => {
+    const twin = new ClientGate(ctx, env)
+    return [instance, twin, instance, twin].map((gate) => gate.admit(request).admitted)
+  })
+  expect(admitted).toEqual([true, true, false, false])
+})
+
+test.each(["", "{", '{"version":2,"buckets":{}}', '{"version":1,"buckets":{"burst":{"level":1e300}}}'])(
+  "admit() admits nothing on a row that reads %j, and says so once",
+  async (text) => {
+    const clientId = `damaged ${text}`
+    await ask(clientId)
+    await runInDurableObject(env.CLIENT_GATE.getByName(clientId), (_, { storage }) => {
+      storage.sql.exec("UPDATE gate SET state = ?", text)
+    })
+    expect(await ask(clientId)).toMatchObject({ admitted: false, violated: ["burst"], lost: ["burst"], remaining: 0 })
+    expect(await ask(clientId)).toMatchObject({ admitted: false, violated: ["burst"], lost: [], remaining: 0 })
+  },
+)
+
+test("admit() writes nothing for a refusal that only let time pass", async () => {
+  await ask("refused", [BURST], 10)
+  const isUnwritten = await runInDurableObject(env.CLIENT_GATE.getByName("refused"), (instance: ClientGate, ctx) => {
+    const written = () => ctx.storage.sql.exec("SELECT total_changes() AS changes").one()["changes"]
+    const before = written()
+    instance.admit({ limits: [BURST], cost: 1 })
+    return written() === before
+  })
+  expect(isUnwritten).toBe(true)
+})
+
+test("admit() throws when its storage fails, so that nobody is admitted", async () => {
+  await ask("broken")
+  await runInDurableObject(env.CLIENT_GATE.getByName("broken"), (instance: ClientGate, { storage }) => {
+    storage.sql.exec("DROP TABLE gate")
+    expect(() => instance.admit({ limits: [BURST], cost: 1 })).toThrow("no such table")
+  })
+})
