@@ -1,0 +1,211 @@
+/**
+ * The sample log sink: takes the gateway's events in either form that it sends, OTLP/HTTP with JSON or NDJSON, and prints
+ * one line per event. Bounded: 4 MiB per request, before and after decompression. A request is taken whole or refused,
+ * so that a sender who repeats a refused one makes no duplicates.
+ *
+ *   node examples/sink/server.ts --port 4318 [--json]
+ */
+import { once } from "node:events"
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { parseArgs, promisify } from "node:util"
+import { gunzip } from "node:zlib"
+import { formatEventLine, formatJsonLine } from "./format.ts"
+import { parseLogsExport, type SinkEvent } from "./otlp.ts"
+
+/** Where to listen (port 0 takes any free one), and who is told of each event, in the order of arrival. */
+export interface SinkOptions {
+  readonly host: string
+  readonly port: number
+  readonly onRecord: (event: SinkEvent) => void
+}
+
+/** A sink that takes events. */
+export interface Sink {
+  readonly port: number
+  /** Closes the port and every connection; settles when both are gone. */
+  readonly close: () => Promise<void>
+}
+
+/** Largest body in octets, as sent and as decompressed. */
+export const SINK_BYTES_MAX = 4_194_304
+
+const PROBLEMS = {
+  "body-malformed": { status: 400, title: "The body is not what its media type says" },
+  "not-found": { status: 404, title: "There is nothing here" },
+  "method-not-allowed": { status: 405, title: "Events are sent with POST" },
+  "body-too-large": { status: 413, title: "The body is too large" },
+  "media-type-unsupported": { status: 415, title: "The body has another media type" },
+  "content-coding-unsupported": { status: 415, title: "The body has another content coding than gzip" },
+  "internal-error": { status: 500, title: "The sink failed to take the events" },
+} as const
+
+type ProblemCode = keyof typeof PROBLEMS
+
+/** What came of reading a body: its events and the answer to them, or a refusal. */
+type Intake =
+  | { readonly events: readonly SinkEvent[]; readonly answer: unknown }
+  | { readonly problem: ProblemCode; readonly detail: string }
+
+/** One way to send events. */
+interface Door {
+  readonly mediaType: string
+  readonly read: (text: string) => Intake
+}
+
+const DOORS: Readonly<Record<string, Door>> = {
+  "/v1/logs": { mediaType: "application/json", read: readLogsExport },
+  "/ndjson": { mediaType: "application/x-ndjson", read: readLines },
+}
+
+/** Starts the sink; settles once it accepts connections, fails when the port is taken. */
+export async function startSink({ host, port, onRecord }: SinkOptions): Promise<Sink> {
+  const server = createServer((request, response) => {
+    take(request, response, onRecord).catch((error: unknown) => {
+      // The sender left in the middle of a body; there is nobody to tell.
+      if (response.destroyed) return
+      console.error("sink:", error)
+      sendProblem(response, "internal-error")
+    })
+  })
+  await once(server.listen(port, host), "listening")
+  return {
+    port: (server.address() as AddressInfo).port,
+    async close() {
+      const closed = once(server, "close")
+      server.close()
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+async function take(
+  request: IncomingMessage,
+  response: ServerResponse,
+  onRecord: SinkOptions["onRecord"],
+): Promise<void> {
+  const path = request.url?.split("?", 1)[0] ?? ""
+  const door = Object.hasOwn(DOORS, path) ? DOORS[path] : undefined
+  if (door === undefined) return sendProblem(response, "not-found")
+  if (request.method !== "POST") return sendProblem(response, "method-not-allowed")
+  const mediaType = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase()
+  if (mediaType !== door.mediaType) return sendProblem(response, "media-type-unsupported", door.mediaType)
+  const coding = request.headers["content-encoding"]?.trim().toLowerCase() ?? "identity"
+  if (coding !== "identity" && coding !== "gzip") return sendProblem(response, "content-coding-unsupported")
+  const sent = await readBody(request)
+  const body = sent !== undefined && coding === "gzip" ? await decompress(sent) : sent
+  if (body === undefined) return sendProblem(response, "body-too-large", `at most ${SINK_BYTES_MAX} octets`)
+  const text = body === "damaged" ? undefined : decodeUtf8(body)
+  if (text === undefined) return sendProblem(response, "body-malformed", "gzip or UTF-8 is damaged")
+  const intake = door.read(text)
+  if ("problem" in intake) return sendProblem(response, intake.problem, intake.detail)
+  for (const event of intake.events) onRecord(event)
+  send(response, 200, "application/json", intake.answer)
+}
+
+/** @see https://opentelemetry.io/docs/specs/otlp/ (OTLP/HTTP Response, Partial Success) */
+function readLogsExport(text: string): Intake {
+  const logs = parseLogsExport(parseJson(text))
+  if (logs === undefined) return { problem: "body-malformed", detail: "no ExportLogsServiceRequest in JSON" }
+  const { events, rejected } = logs
+  if (rejected === 0) return { events, answer: { partialSuccess: {} } }
+  const errorMessage = "A log record is an object whose attributes are pairs of key and value"
+  return { events, answer: { partialSuccess: { rejectedLogRecords: String(rejected), errorMessage } } }
+}
+
+function readLines(text: string): Intake {
+  const events: SinkEvent[] = []
+  for (const [index, line] of text.split("\n").entries()) {
+    if (line.trim() === "") continue
+    const event = parseJson(line)
+    if (typeof event !== "object" || event === null || Array.isArray(event)) {
+      return { problem: "body-malformed", detail: `line ${index + 1} is not a JSON object` }
+    }
+    events.push({ ...event })
+  }
+  return { events, answer: { accepted: events.length } }
+}
+
+/** Undefined when the body is longer than the bound; the connection stays open for the refusal. */
+async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    bytes += chunk.length
+    if (bytes > SINK_BYTES_MAX) return undefined
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+const gunzipAsync = promisify<Buffer, { maxOutputLength: number }, Buffer>(gunzip)
+
+/** Undefined when the contents are longer than the bound: a small body may hold a thousand times its size. */
+async function decompress(body: Buffer): Promise<Buffer | "damaged" | undefined> {
+  try {
+    return await gunzipAsync(body, { maxOutputLength: SINK_BYTES_MAX })
+  } catch (error) {
+    return error instanceof Error && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE" ? undefined : "damaged"
+  }
+}
+
+function decodeUtf8(octets: Buffer): string | undefined {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(octets)
+  } catch {
+    return undefined
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** @see RFC 9457 */
+function sendProblem(response: ServerResponse, code: ProblemCode, detail?: string): void {
+  const { status, title } = PROBLEMS[code]
+  if (status === 405) response.setHeader("Allow", "POST")
+  // What is left of a body that is too large is not worth reading.
+  if (status === 413) response.setHeader("Connection", "close")
+  send(response, status, "application/problem+json", {
+    type: `urn:sample-sink:problem:${code}`,
+    title,
+    status,
+    code,
+    detail,
+  })
+}
+
+function send(response: ServerResponse, status: number, mediaType: string, value: unknown): void {
+  const body = JSON.stringify(value)
+  response.writeHead(status, { "Content-Type": mediaType, "Content-Length": String(Buffer.byteLength(body)) })
+  response.end(body)
+}
+
+if (import.meta.main) {
+  const { values } = parseArgs({
+    options: {
+      host: { type: "string", default: "127.0.0.1" },
+      port: { type: "string", default: "4318" },
+      json: { type: "boolean", default: false },
+    },
+  })
+  const { stdout } = process
+  const color = stdout.isTTY && (process.env["NO_COLOR"] ?? "") === ""
+  const sink = await startSink({
+    host: values.host,
+    port: Number(values.port),
+    onRecord(event) {
+      // Read anew for each line: the window may have been resized.
+      const look = stdout.isTTY ? { color, width: stdout.columns } : { color }
+      stdout.write(`${values.json ? formatJsonLine(event) : formatEventLine(event, look)}\n`)
+    },
+  })
+  console.error(`The sample sink takes events at http://${values.host}:${sink.port}/v1/logs and /ndjson`)
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void sink.close())
+}
