@@ -155,11 +155,11 @@ function sendJson(response: ServerResponse, status: number, value: unknown): voi
   response.end(body)
 }
 
-/** Undefined when the body is longer than `bytesMax`; the request then stays open, so that the refusal can be sent. */
+/** Undefined when the body is longer than `bytesMax`; the connection stays open for the refusal. */
 async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer | undefined> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+  for await (const chunk of request as AsyncIterable<Buffer>) {
     bytes += chunk.length
     if (bytes > bytesMax) return undefined
     chunks.push(chunk)

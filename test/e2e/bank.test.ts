@@ -139,6 +139,17 @@ describe("payments", () => {
     expect(await problemOf(await call("/payments", options))).toEqual([status, code])
   })
 
+  test("POST /payments refuses a body that is too large while its sender is still sending", async () => {
+    await open()
+    const socket = createConnection({ port: banks.at(-1)?.port ?? 0, host: "127.0.0.1" })
+    socket.on("error", () => {})
+    socket.write("POST /payments HTTP/1.1\r\nHost: x\r\nX-Client-Id: acme\r\nContent-Type: application/json\r\n")
+    socket.write(`Content-Length: 99999999\r\n\r\n${" ".repeat(16_385)}`)
+    const [answer] = (await once(socket.setEncoding("utf8"), "data")) as [string]
+    socket.destroy()
+    expect(answer).toMatch(/^HTTP\/1\.1 413 /)
+  })
+
   test("POST /payments accepts a media type with parameters", async () => {
     const call = await open()
     const response = await call("/payments", json(ORDER, { "Content-Type": "Application/JSON; charset=utf-8" }))
