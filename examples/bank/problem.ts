@@ -26,7 +26,7 @@ const PROBLEMS = {
   "same-account": { status: 422, title: "An account cannot pay itself" },
   "currency-mismatch": { status: 422, title: "Both accounts and the payment need the same currency" },
   "internal-error": { status: 500, title: "The bank failed to handle the request" },
-} as const satisfies Readonly<Record<string | PaymentRefusal, ProblemRow>>
+} as const satisfies Readonly<Record<PaymentRefusal, ProblemRow>> & Readonly<Record<string, ProblemRow>>
 
 /** A stable code, also the end of the problem's type. */
 export type ProblemCode = keyof typeof PROBLEMS

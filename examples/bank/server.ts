@@ -79,7 +79,7 @@ async function answer(
   const client = request.headers["x-client-id"]
   // Two such fields arrive joined by a comma, which is no client either.
   if (typeof client !== "string" || !CLIENT_ID.test(client)) return sendProblem(response, "client-missing")
-  const [path = "", query = ""] = splitOnce(request.url ?? "", "?")
+  const [path, query] = splitOnce(request.url ?? "", "?")
   const candidates = ROUTES.filter((route) => route.path.test(path))
   const method = request.method === "HEAD" ? "GET" : request.method
   const route = candidates.find((candidate) => candidate.method === "*" || candidate.method === method)

@@ -116,13 +116,13 @@ function formatOriginMs(ms: number | undefined): string {
 
 /** The end of an id: a UUIDv7 begins with the time, which requests of one minute share. */
 function shortId(id: string | undefined): string {
-  const characters = [...(id ?? "")]
+  const characters = Array.from(id ?? "")
   return characters.length > 8 ? `…${characters.slice(-8).join("")}` : characters.join("")
 }
 
 /** Pads to a number of columns, or cuts and marks the cut. */
 function fit(text: string, columns: number): string {
-  const characters = [...text]
+  const characters = Array.from(text)
   return characters.length > columns
     ? `${characters.slice(0, columns - 1).join("")}…`
     : text + " ".repeat(columns - characters.length)

@@ -2,7 +2,7 @@
  * The sample bank's ledger: what must hold for every run of payments, then each reason for not paying. Pure; the shell
  * around it is tested in `test/e2e/bank.test.ts`.
  */
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import {
   type Account,

@@ -12,7 +12,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { connect, createServer, type TLSSocket } from "node:tls"
 import { X509Certificate as PackageCertificate, X509Crl } from "@peculiar/x509"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { PkiError } from "../../cli/pki-error.ts"
 import { parseSubject } from "../../cli/pki-name.ts"
@@ -496,7 +496,7 @@ async function bytesOf(directory: string): Promise<Map<string, string>> {
     path.slice(directory.length + 1),
     await readFile(path, "base64"),
   ])
-  return new Map((await Promise.all(pairs)).toSorted())
+  return new Map((await Promise.all(pairs)).toSorted(([left], [right]) => (left < right ? -1 : 1)))
 }
 
 async function modeOf(path: string): Promise<number> {

@@ -5,7 +5,7 @@
 import { createConnection } from "node:net"
 import { stripVTControlCharacters } from "node:util"
 import { gzipSync } from "node:zlib"
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { afterEach, describe, expect, test } from "vitest"
 import { formatEventLine, formatJsonLine } from "../../examples/sink/format.ts"
 import { parseLogsExport, type SinkEvent } from "../../examples/sink/otlp.ts"
