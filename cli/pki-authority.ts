@@ -7,6 +7,7 @@ import "./pki-reflection.ts"
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate as PlatformCertificate } from "node:crypto"
 import { join } from "node:path"
 import * as x509 from "@peculiar/x509"
+import { DEVELOPMENT_SKI } from "./development-ski.ts"
 import { type Authority, createAuthority } from "./pki-certificate.ts"
 import { PkiError } from "./pki-error.ts"
 import {
@@ -48,7 +49,7 @@ export async function ensureAuthority(
   const certificatePem = await readTextIfPresent(certificatePath)
   const keyPem = await readTextIfPresent(keyPath)
   if (certificatePem === undefined && keyPem === undefined) {
-    const made = await createAuthority(parseSubject(AUTHORITY_SUBJECT), nowMs)
+    const made = await createAuthority(parseSubject(AUTHORITY_SUBJECT), nowMs, DEVELOPMENT_SKI)
     await reserveKey(directory, keyPath, made.keyPem)
     await writeWhole(certificatePath, made.certificatePem, PUBLIC_MODE)
     return { authority: made, created: [AUTHORITY_KEY_FILE, AUTHORITY_CERTIFICATE_FILE] }

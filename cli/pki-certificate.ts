@@ -47,9 +47,14 @@ export interface LeafPlan {
 /**
  * Returns a new self-signed CA, valid for ten years, for leaves only (`pathlen:0`).
  *
+ * @param keyIdentifier hex of the subject key identifier; by default one made from the key
  * @see RFC 5280 §4.2.1.9, §4.2.1.3
  */
-export async function createAuthority(subject: x509.Name, nowMs: number): Promise<Authority & PemPair> {
+export async function createAuthority(
+  subject: x509.Name,
+  nowMs: number,
+  keyIdentifier?: string,
+): Promise<Authority & PemPair> {
   const keys = await createKeys()
   const certificate = await x509.X509CertificateGenerator.create({
     serialNumber: createSerial(),
@@ -63,7 +68,9 @@ export async function createAuthority(subject: x509.Name, nowMs: number): Promis
     extensions: [
       new x509.BasicConstraintsExtension(true, 0, true),
       new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      keyIdentifier === undefined
+        ? await x509.SubjectKeyIdentifierExtension.create(keys.publicKey)
+        : new x509.SubjectKeyIdentifierExtension(keyIdentifier),
     ],
   })
   return { certificate, privateKey: keys.privateKey, certificatePem: toPem(certificate), keyPem: await exportKey(keys) }

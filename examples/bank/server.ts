@@ -5,6 +5,7 @@
  *
  *   node examples/bank/server.ts --port 9000
  */
+import { fileURLToPath } from "node:url"
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -97,7 +98,7 @@ function splitOnce(text: string, separator: string): [before: string, after: str
   return index === -1 ? [text, ""] : [text.slice(0, index), text.slice(index + separator.length)]
 }
 
-if (import.meta.main) {
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
     options: { host: { type: "string", default: "127.0.0.1" }, port: { type: "string", default: "9000" } },
   })

@@ -5,6 +5,7 @@
  *
  *   node examples/sink/server.ts --port 4318 [--json]
  */
+import { fileURLToPath } from "node:url"
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -187,7 +188,7 @@ function send(response: ServerResponse, status: number, mediaType: string, value
   response.end(body)
 }
 
-if (import.meta.main) {
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
     options: {
       host: { type: "string", default: "127.0.0.1" },

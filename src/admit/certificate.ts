@@ -30,7 +30,7 @@ export function createCertificateStage({ trust, nowMs }: Gateway): StageHandler 
   return async function certificate(c, next) {
     const { exchange } = c.var
     if (!required(exchange.route, "route").needsClientCertificate) return next()
-    const cf = c.req.raw.cf as Readonly<Record<string, unknown>> | undefined
+    const cf: Readonly<Record<string, unknown>> | undefined = c.req.raw.cf
     if (checkAssertion !== undefined) {
       const assertion = await checkAssertion(c, cf)
       if (!assertion.accepted) return refuse(c, "edge-assertion-invalid", { reason: assertion.reason })
@@ -95,7 +95,7 @@ function createAssertionCheck(key: Uint8Array<ArrayBuffer>, nowMs: () => number)
       isMacValid = await crypto.subtle.verify(
         "HMAC",
         await imported,
-        mac as Uint8Array<ArrayBuffer>,
+        mac,
         new TextEncoder().encode(text),
       )
     }

@@ -4,7 +4,7 @@
  * The rule is `core/admission.ts`, inside the object. This stage knows what an object call can do wrong: it waits a bounded
  * time, repeats on one fresh stub where that is safe, and refuses when it does not know.
  */
-import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
+import { required, type GatewayContext, type StageHandler } from "../context.ts"
 import type { AdmissionDecision, AdmissionRequest } from "../core/admission.ts"
 import { CLIENT_GATE_TIMEOUT_MS, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
 import { decideObjectError } from "../core/object-error.ts"
@@ -12,7 +12,7 @@ import { formatRateLimit, formatRateLimitPolicy, formatRetryAfter } from "../cor
 import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
-export function createClientGateStage(_: Gateway): StageHandler {
+export function createClientGateStage(): StageHandler {
   return async function clientGate(c, next) {
     const { exchange } = c.var
     const { limit, cost } = required(exchange.route, "route")

@@ -53,7 +53,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   const read = <K extends keyof typeof SCHEMAS>(kind: K, path: string, input: unknown): Parsed<K> | undefined => {
     const result = v.safeParse(SCHEMAS[kind], input, { abortPipeEarly: true })
     for (const issue of result.issues ?? []) report(path + formatPath(issue.path), issue.input, issue.message)
-    return result.success ? (result.output as Parsed<K>) : undefined
+    return result.success ? result.output : undefined
   }
   const readNamed = <K extends "ISSUER" | "LIMIT" | "GUARD" | "ORIGIN">(
     variable: string,

@@ -347,7 +347,7 @@ describe("the CA", () => {
     const suffix = `.bak-${new Date(NOW_MS).toISOString().replaceAll(/[-:]/g, "")}`
     const now = await bytesOf(copy.directory)
     expect([now.get(`ca.pem${suffix}`), now.get(`ca.key${suffix}`)]).toEqual([old.get("ca.pem"), old.get("ca.key")])
-    expect(replaced.ca.subjectKeyIdentifier).not.toBe(copy.ca.subjectKeyIdentifier)
+    expect(replaced.ca.fingerprint).not.toBe(copy.ca.fingerprint)
     expect(replaced.created).toContain(join("clients", "acme.pem"))
   })
 

@@ -1,0 +1,139 @@
+/**
+ * `sekisho check`: validates every environment of a configuration without running anything, and shows what it says.
+ */
+import { relative } from "node:path"
+import type { Config, Route } from "../src/config/config.ts"
+import { loadConfig } from "../src/config/load.ts"
+import { formatDuration } from "../src/core/time.ts"
+import { PIPELINE } from "../src/pipeline.ts"
+import { count, formatErrors } from "./configuration.ts"
+import { findFindings } from "./findings.ts"
+import { DEVELOPMENT_SKI } from "./development-ski.ts"
+import { createPaint, formatTable, printable, type Paint } from "./terminal.ts"
+import { environmentNames, findConfigFile, readEnvironment, type WranglerEnvironment } from "./wrangler-file.ts"
+
+/** Runs the command; returns 1 when anything would keep the gateway from starting or working. */
+export async function runCheck(flags: {
+  readonly config: string
+  readonly environment: string | undefined
+}): Promise<number> {
+  const paint = createPaint(process.stdout)
+  const file = findConfigFile(flags.config)
+  const names = flags.environment === undefined ? [undefined, ...environmentNames(file)] : [flags.environment]
+  const errorCounts = names.map((name) => checkEnvironment(file, readEnvironment(file, name), paint))
+  console.log(`\n${paint("bold", "  Stages")} ${paint("dim", "in the order of a request")}\n`)
+  console.log(
+    formatTable(
+      ["", "verb", "stage", "decides"],
+      PIPELINE.map(({ verb, stage, decides }, index) => [String(index + 1), verb, stage, decides]),
+      paint,
+    ),
+  )
+  console.log()
+  return errorCounts.some((errors) => errors > 0) ? 1 : 0
+}
+
+function checkEnvironment(file: string, environment: WranglerEnvironment, paint: Paint): number {
+  const loaded = loadConfig(environment.vars)
+  console.log(
+    `\n${paint("bold", `  ${relative(process.cwd(), file)}`)} ${paint("dim", environment.name ?? "top level")}`,
+  )
+  if (!loaded.ok) {
+    console.log(
+      `\n  ${paint("red", `✗ ${count(loaded.errors.length, "error")}`)}\n\n${indent(formatErrors(loaded.errors, paint))}`,
+    )
+    return loaded.errors.length
+  }
+  const { config } = loaded
+  printConfig(config, paint)
+  const findings = findFindings(environment, config, DEVELOPMENT_SKI)
+  const errors = findings.filter(({ severity }) => severity === "error").length
+  if (findings.length > 0) console.log()
+  for (const { severity, path, text } of findings) {
+    console.log(
+      `  ${severity === "error" ? paint("red", "✗") : paint("yellow", "!")} ${paint("bold", printable(path))} ${printable(text)}`,
+    )
+  }
+  const verdict = errors > 0 ? paint("red", `✗ ${count(errors, "error")}`) : paint("green", "✓ valid")
+  console.log(
+    `\n  ${verdict}, ${count(findings.length - errors, "warning")} ${paint("dim", `version ${config.version}`)}`,
+  )
+  return errors
+}
+
+function printConfig(config: Config, paint: Paint): void {
+  const section = (heading: readonly string[], rows: readonly (readonly string[])[]): void => {
+    if (rows.length > 0)
+      console.log(
+        `\n${formatTable(
+          heading,
+          rows.map((row) => row.map(printable)),
+          paint,
+        )}`,
+      )
+  }
+  console.log(`\n  ${paint("dim", "hosts")} ${[...config.hosts].join(", ")}`)
+  section(["route", "methods", "certificate", "limits", "cost", "goes to"], config.routes.map(describeRoute))
+  section(
+    ["client", "recognised by", ""],
+    config.clients.flatMap(({ id, certificates }) =>
+      certificates.map((match, index) => [
+        index === 0 ? id : "",
+        match.kind,
+        match.kind === "fingerprint"
+          ? match.fingerprint
+          : `${match.kind === "san-uri" ? match.sanUri : subjectText(match.subjectKey)}  (issuer ${match.issuerSki.slice(0, 12)}…)`,
+      ]),
+    ),
+  )
+  section(
+    ["limit", "burst", "rate"],
+    config.limits.map(({ name, burst, rate }) => [
+      name,
+      String(burst),
+      `${rate.count} per ${formatDuration(rate.periodMs)}`,
+    ]),
+  )
+  section(
+    ["origin", "url", "timeout"],
+    config.origins.map(({ name, url, timeoutMs }) => [
+      name,
+      `${url.scheme}://${url.authority}${url.path}`,
+      formatDuration(timeoutMs),
+    ]),
+  )
+  section(
+    ["sink", "url", "authorization"],
+    config.sinks.map(({ kind, url, authorizationSecret }) => [
+      kind,
+      url,
+      authorizationSecret === undefined ? "none" : `secret ${authorizationSecret}`,
+    ]),
+  )
+}
+
+function describeRoute(route: Route): readonly string[] {
+  const { action, cost, label, limit, methods, needsClientCertificate } = route
+  const goesTo = action.kind === "forward" ? `origin ${action.origin.name}` : `answered here with ${action.status}`
+  return [
+    label,
+    methods.length === 7 ? "all" : methods.join(" "),
+    needsClientCertificate ? "required" : "none",
+    limit?.name ?? "-",
+    limit === undefined ? "-" : String(cost),
+    goesTo,
+  ]
+}
+
+/** The configured name as its attributes, most specific first. */
+function subjectText(subjectKey: string): string {
+  const rdns = JSON.parse(subjectKey) as readonly (readonly string[])[]
+  return rdns
+    .toReversed()
+    .map((rdn) => rdn.map((attribute) => (JSON.parse(attribute) as readonly string[]).at(-1)).join("+"))
+    .join(", ")
+}
+
+function indent(text: string): string {
+  return text.replaceAll(/^/gm, "  ")
+}

@@ -1,0 +1,132 @@
+/**
+ * `sekisho dev`: runs the gateway on this machine and shows it: where it listens, who may call, what to try, and then one
+ * line per request.
+ */
+import { relative } from "node:path"
+import { formatEventLine } from "../examples/sink/format.ts"
+import { startDevelopment, type Development, type Notice } from "./development.ts"
+import { createPaint, printable, type Paint } from "./terminal.ts"
+
+/** Runs until interrupted; returns the exit code. */
+export async function runDev(flags: {
+  readonly port: number
+  readonly config: string
+  readonly environment: string | undefined
+  readonly state: string
+  readonly samples: boolean
+  readonly json: boolean
+}): Promise<number> {
+  const startedMs = performance.now()
+  const paint = createPaint(process.stdout)
+  const isColored = paint("dim", "") !== ""
+  const notice = ({ level, text }: Notice): void => {
+    const color = level === "error" ? "red" : level === "warn" ? "yellow" : "dim"
+    ;(flags.json ? console.error : console.log)(`  ${paint(color, "·")} ${paint(color, printable(text))}`)
+  }
+  const development = await startDevelopment({
+    configFile: flags.config,
+    environment: flags.environment,
+    port: flags.port,
+    state: flags.state,
+    samples: flags.samples,
+    watches: true,
+    paint,
+    onRecord: (event) => console.log(flags.json ? JSON.stringify(event) : formatEventLine(event, { color: isColored })),
+    onNotice: notice,
+  })
+  ;(flags.json ? console.error : console.log)(formatBanner(development, flags, paint, performance.now() - startedMs))
+  await interrupted()
+  notice({ level: "info", text: "closing" })
+  await development.close()
+  return 0
+}
+
+/** Resolves at the first interruption; a second one does not wait for anything. */
+function interrupted(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) {
+      process.once(signal, () => {
+        resolve()
+        process.once(signal, () => process.exit(130))
+      })
+    }
+  })
+}
+
+function formatBanner(
+  development: Development,
+  flags: { readonly config: string; readonly samples: boolean },
+  paint: Paint,
+  elapsedMs: number,
+): string {
+  const { bankUrl, config, pki, sinkUrl, url, worker } = development
+  const show = (path: string): string => relative(process.cwd(), path) || path
+  const fact = (name: string, value: string, note = ""): string =>
+    `  ${paint("dim", name.padEnd(9))}${value}${note === "" ? "" : `  ${paint("dim", note)}`}`
+  const lines = [
+    "",
+    `  ${paint(["bold", "cyan"], "Sekisho")} ${paint("cyan", "関所")}  ${paint("dim", `ready in ${(elapsedMs / 1_000).toFixed(1)} s`)}`,
+    "",
+    fact("Gateway", paint("bold", url), `mutual TLS, configured in ${show(flags.config)}`),
+    fact(
+      "Worker",
+      `workerd on ${worker.hostname}:${worker.port}`,
+      `${Math.round(worker.bundleBytes / 1_024)} KB; only the edge may talk to it`,
+    ),
+    ...config.origins.map(({ name, url: origin }) =>
+      name === "bank" && bankUrl !== undefined
+        ? fact("Origin", `${name} ${bankUrl}`, "the sample bank")
+        : fact("Origin", `${name} ${origin.scheme}://${origin.authority}${origin.path}`),
+    ),
+    ...(sinkUrl === undefined
+      ? config.sinks.map(({ kind, url: sink }) => fact("Sink", `${kind} ${sink}`))
+      : [fact("Sink", sinkUrl, "the sample sink; it prints the lines below")]),
+    ...config.clients.map(({ id }, index) => {
+      const certificate = pki.clients.find((client) => client.id === id)
+      const days =
+        certificate === undefined
+          ? "brings its own certificate"
+          : `${Math.floor((certificate.notAfterMs - Date.now()) / 86_400_000)} days left`
+      return fact(
+        index === 0 ? "Clients" : "",
+        `${id.padEnd(10)}${certificate === undefined ? "" : ` ${show(certificate.certificatePath)}`}`,
+        days,
+      )
+    }),
+  ]
+  return [
+    ...lines,
+    ...(flags.samples ? formatExamples(development, paint, show) : []),
+    "",
+    `  ${paint("dim", "Ctrl-C ends it. Requests appear below, one line each.")}`,
+    "",
+  ].join("\n")
+}
+
+/** The lines to paste: each shows one thing that the gateway does. */
+function formatExamples({ pki, url }: Development, paint: Paint, show: (path: string) => string): readonly string[] {
+  const ca = `curl --cacert ${show(pki.ca.certificatePath)}`
+  const [first] = pki.clients
+  const as = (path: string): string => `${ca} --cert ${show(path)}`
+  if (first === undefined) return []
+  const examples: readonly (readonly [title: string, command: string])[] = [
+    ["a request that is accepted", `${as(first.certificatePath)} -i ${url}/balance`],
+    ["no certificate: 401", `${ca} -i ${url}/balance`],
+    ["a revoked certificate: 401", `${as(pki.specimens.revoked.certificatePath)} -i ${url}/balance`],
+    ["an expired certificate: 401", `${as(pki.specimens.expired.certificatePath)} -i ${url}/balance`],
+    ["a certificate of a foreign CA: 401", `${as(pki.specimens.foreign.certificatePath)} -i ${url}/balance`],
+    [
+      "a burst of 30 against a limit of 20: 429 with Retry-After",
+      `${as(first.certificatePath)} -s -o /dev/null -w '%{http_code} retry-after=%header{retry-after}\\n' '${url}/balance?n=[1-30]'`,
+    ],
+    [
+      "a keyed payment",
+      `${as(first.certificatePath)} -i -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -H 'Content-Type: application/json' -d '{"amount":1250,"currency":"JPY","to":"globex-operating","reference":"invoice 7"}' ${url}/payments`,
+    ],
+  ]
+  return [
+    "",
+    `  ${paint("dim", "Try, in another terminal and from this directory:")}`,
+    ...examples.flatMap(([title, command]) => ["", `  ${paint("dim", `# ${title}`)}`, `  ${command}`]),
+  ]
+}

@@ -1,0 +1,243 @@
+/**
+ * The gateway on one machine: development PKI, TLS edge, Worker on workerd, and on request a sample bank and a sample sink.
+ *
+ * Everything is real: a TLS handshake with client certificates, workerd with its own storage, sockets between all parts.
+ * `sekisho dev` shows it to people, the end-to-end tests drive it.
+ */
+import { randomBytes } from "node:crypto"
+import { watch, type FSWatcher } from "node:fs"
+import { readFile } from "node:fs/promises"
+import { createServer } from "node:net"
+import { dirname, join, resolve } from "node:path"
+import type { EdgeEvent } from "../edge/options.ts"
+import { startEdge } from "../edge/server.ts"
+import { startBank } from "../examples/bank/server.ts"
+import { startSink } from "../examples/sink/server.ts"
+import type { Config } from "../src/config/config.ts"
+import { loadAccepted } from "./configuration.ts"
+import { ensureDevelopmentPki } from "./pki-command.ts"
+import type { Pki } from "./pki.ts"
+import type { Paint } from "./terminal.ts"
+import { UsageError } from "./usage-error.ts"
+import { startWorkerProcess } from "./worker-process.ts"
+import { findConfigFile, readEnvironment } from "./wrangler-file.ts"
+
+/** What to run, and who is told about it. */
+export interface DevelopmentOptions {
+  /** Path of the wrangler configuration. */
+  readonly configFile: string
+  readonly environment: string | undefined
+  /** Port of the TLS edge; 0 lets the system choose. */
+  readonly port: number
+  /** Directory for certificates and state. */
+  readonly state: string
+  /** Start the sample bank for an origin named "bank", and a sample sink in place of the configured ones. */
+  readonly samples: boolean
+  /** Watch the configuration and the sources, and take changes over while running. */
+  readonly watches: boolean
+  /** Variables that replace those of the file; for tests. */
+  readonly overrides?: Readonly<Record<string, unknown>>
+  readonly paint: Paint
+  /** Called with every event that reaches the sample sink. */
+  readonly onRecord: (event: Readonly<Record<string, unknown>>) => void
+  /** Called with what happens beside requests: restarts, reloads, TLS failures. */
+  readonly onNotice: (notice: Notice) => void
+}
+
+/** Something that a person at the terminal should know. */
+export interface Notice {
+  readonly level: "info" | "warn" | "error"
+  readonly text: string
+}
+
+/** What runs, and how to end it. */
+export interface Development {
+  readonly url: string
+  readonly port: number
+  readonly config: Config
+  readonly pki: Pki
+  readonly worker: { readonly hostname: string; readonly port: number; readonly bundleBytes: number }
+  /** Addresses of the samples, when they run. */
+  readonly bankUrl: string | undefined
+  readonly sinkUrl: string | undefined
+  /** Ends the sample bank or sink alone: for trying what happens without them. */
+  stopBank(): Promise<void>
+  stopSink(): Promise<void>
+  /** Ends everything: no new requests, those in flight finish. */
+  close(): Promise<void>
+}
+
+const LOOPBACK = "127.0.0.1"
+
+/** Starts everything and returns once the edge accepts connections. */
+export async function startDevelopment(options: DevelopmentOptions): Promise<Development> {
+  const file = findConfigFile(options.configFile)
+  const read = () => {
+    const environment = readEnvironment(file, options.environment)
+    const merged = { ...environment, vars: { ...environment.vars, ...options.overrides } }
+    return { environment: merged, config: loadAccepted(merged, options.paint).config }
+  }
+  const { environment, config } = read()
+  await refuseTakenPort(options.port)
+  const closers: (() => Promise<void>)[] = []
+  const close = async (): Promise<void> => {
+    for (const closer of closers.splice(0).toReversed()) await closer()
+  }
+  try {
+    const pki = await ensureDevelopmentPki(environment, config.hosts, options.state)
+    const sink = options.samples ? await startSink({ host: LOOPBACK, port: 0, onRecord: options.onRecord }) : undefined
+    const stopSink = once(async () => sink?.close())
+    closers.push(stopSink)
+    const bank =
+      options.samples && config.origins.some(({ name }) => name === "bank")
+        ? await startBank({ host: LOOPBACK, port: 0 })
+        : undefined
+    const stopBank = once(async () => bank?.close())
+    closers.push(stopBank)
+    const bankUrl = bank && `http://${LOOPBACK}:${bank.port}`
+    const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
+    const assertionKey = randomBytes(32)
+    const overridesOf = (vars: Readonly<Record<string, unknown>>) => ({
+      ...options.overrides,
+      ...(bankUrl === undefined ? {} : { ORIGINS: withUrl(vars["ORIGINS"], "bank", bankUrl) }),
+      ...(sinkUrl === undefined ? {} : { SINKS: [{ kind: "otlp", url: sinkUrl }] }),
+      // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
+      PLATFORM: undefined,
+      EDGE_KEY: assertionKey.toString("hex"),
+    })
+    const worker = await startWorkerProcess({
+      configFile: file,
+      environment: options.environment,
+      overrides: overridesOf(environment.vars),
+      stateDirectory: join(resolve(options.state), `worker-${options.port}`),
+      onConsole: ({ level, message }) => {
+        // Events arrive by the sink; what is left is for people.
+        if (!message.startsWith('{"timestamp"'))
+          options.onNotice({ level: level === "error" ? "error" : "info", text: message })
+      },
+      onRestart: () =>
+        options.onNotice({ level: "warn", text: "workerd died and was started again; stored state is intact" }),
+    })
+    closers.push(() => worker.close())
+    const edge = await startEdge({
+      port: options.port,
+      certificate: await readFile(pki.server.certificatePath, "utf8"),
+      privateKey: await readFile(pki.server.keyPath, "utf8"),
+      clientCas: await readFile(pki.ca.certificatePath, "utf8"),
+      crls: [await readFile(pki.crlPath, "utf8")],
+      hosts: [...config.hosts],
+      worker: { hostname: worker.hostname, port: worker.port },
+      assertionKey,
+      onEvent: (event) => noticeOf(event).forEach(options.onNotice),
+    })
+    closers.push(() => edge.close())
+    if (options.watches) {
+      const reload = async (): Promise<void> => {
+        const fresh = read()
+        await worker.reload(overridesOf(fresh.environment.vars))
+        edge.reload({ hosts: [...fresh.config.hosts] })
+      }
+      const watchers = watchSources(file, reload, options.onNotice)
+      closers.push(async () => watchers.forEach((watcher) => watcher.close()))
+    }
+    const [host = "localhost"] = config.hosts
+    return {
+      url: `https://${host}:${edge.port}`,
+      port: edge.port,
+      config,
+      pki,
+      worker,
+      bankUrl,
+      sinkUrl,
+      stopBank,
+      stopSink,
+      close,
+    }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+/** Fails early and in words when somebody else listens on the port. */
+async function refuseTakenPort(port: number): Promise<void> {
+  const probe = createServer()
+  await new Promise<void>((done, fail) => {
+    probe.once("error", fail)
+    probe.listen(port, LOOPBACK, () => probe.close(() => done()))
+  }).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === "EADDRINUSE")
+      throw new UsageError(
+        `Port ${port} is taken: something else listens there, perhaps another gateway.\nChoose another one: npm start -- --port ${port + 1000}`,
+      )
+    if (error.code === "EACCES")
+      throw new UsageError(`Port ${port} needs privileges. Choose one above 1023: npm start -- --port 8443`)
+    throw error
+  })
+}
+
+function withUrl(origins: unknown, name: string, url: string): unknown {
+  const table = origins as Readonly<Record<string, object>>
+  return { ...table, [name]: { ...table[name], url } }
+}
+
+/** Watches the configuration file and the Worker's sources; a change that does not hold keeps what runs. */
+function watchSources(
+  file: string,
+  reload: () => Promise<void>,
+  onNotice: (notice: Notice) => void,
+): readonly FSWatcher[] {
+  let timer: NodeJS.Timeout | undefined
+  let running = Promise.resolve()
+  const schedule = (): void => {
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      running = running.then(reload).then(
+        () => onNotice({ level: "info", text: "configuration and sources taken over" }),
+        (error: unknown) =>
+          onNotice({
+            level: "error",
+            text: `kept the running version: ${error instanceof Error ? error.message : String(error)}`,
+          }),
+      )
+    }, 200)
+  }
+  const root = dirname(file)
+  return [
+    watch(file, schedule),
+    ...["src", "durable-objects"].flatMap((folder) => {
+      try {
+        return [watch(join(root, folder), { recursive: true }, schedule)]
+      } catch {
+        return []
+      }
+    }),
+  ]
+}
+
+/** What the edge decided by itself, in words. Handshakes without a word of TLS are noise on any open port. */
+function noticeOf(event: EdgeEvent): readonly Notice[] {
+  switch (event.kind) {
+    case "refused":
+      return [
+        { level: "warn", text: `edge refused ${event.method} ${event.target} with ${event.status} ${event.code}` },
+      ]
+    case "tls-failed":
+      return [{ level: "warn", text: `TLS handshake failed: ${event.reason}` }]
+    case "worker-failed":
+      return [{ level: "error", text: `the Worker did not answer: ${event.reason}` }]
+    case "crl-unavailable":
+      return [{ level: "error", text: `no usable revocation list for ${event.issuer}: ${event.reason}` }]
+    case "reload-failed":
+    case "internal-error":
+      return [{ level: "error", text: `edge: ${event.reason}` }]
+    case "reloaded":
+    case "connection-dropped":
+      return []
+  }
+}
+
+function once(close: () => Promise<void>): () => Promise<void> {
+  let closing: Promise<void> | undefined
+  return () => (closing ??= close())
+}

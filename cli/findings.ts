@@ -1,0 +1,153 @@
+/**
+ * What a valid configuration still gets wrong: things that start, and then surprise. Pure; printed by `sekisho check`.
+ */
+import type { Config } from "../src/config/config.ts"
+import { configurationVariables } from "../src/config/load.ts"
+import { VARIABLE_BYTES_MAX, VARIABLE_WARN_RATIO } from "../src/core/bounds.ts"
+import { findUnreachable } from "../src/core/route.ts"
+import type { WranglerEnvironment } from "./wrangler-file.ts"
+
+/** One finding. An error stops a deployment or leaves the gateway without a part it needs; a warning is for thought. */
+export interface Finding {
+  readonly severity: "error" | "warning"
+  readonly path: string
+  readonly text: string
+}
+
+/** Returns every finding about an environment, in the order in which an operator would read the file. */
+export function findFindings(
+  environment: WranglerEnvironment,
+  config: Config,
+  developmentSki: string,
+): readonly Finding[] {
+  return [
+    ...checkBindings(environment, config),
+    ...checkExposure(environment),
+    ...checkVariableSizes(environment),
+    ...checkClients(environment, config, developmentSki),
+    ...checkRoutes(config),
+    ...config.guards.map((guard) =>
+      warning(`GUARDS.${guard.name}`, "is valid, but this version enforces no guards: no route can refer to it"),
+    ),
+    ...checkSinks(config),
+  ]
+}
+
+function checkBindings(
+  { objectBindings, sqliteClasses, queueProducers, queueConsumers }: WranglerEnvironment,
+  config: Config,
+): readonly Finding[] {
+  const findings: Finding[] = []
+  if (!objectBindings.some(({ name, class_name: className }) => name === "CLIENT_GATE" && className === "ClientGate")) {
+    findings.push(
+      error(
+        "durable_objects.bindings",
+        'lacks { name = "CLIENT_GATE", class_name = "ClientGate" }: every limited request would be refused with 503',
+      ),
+    )
+  }
+  if (!sqliteClasses.includes("ClientGate"))
+    findings.push(error("migrations", 'lacks new_sqlite_classes = ["ClientGate"]'))
+  if (config.sinks.length > 0 && !queueProducers.includes("EVENTS")) {
+    findings.push(
+      error("queues.producers", 'lacks binding = "EVENTS": SINKS are configured, but no event would reach them'),
+    )
+  }
+  for (const { queue, dead_letter_queue: deadLetterQueue } of queueConsumers) {
+    if (deadLetterQueue === undefined)
+      findings.push(
+        warning("queues.consumers", `${queue} has no dead_letter_queue: events that no sink takes would be deleted`),
+      )
+  }
+  return findings
+}
+
+function checkExposure({ name, vars, workersDev, previewUrls }: WranglerEnvironment): readonly Finding[] {
+  const findings: Finding[] = []
+  if (workersDev !== false)
+    findings.push(
+      warning(
+        "workers_dev",
+        "is not false: the gateway would also answer on workers.dev, where no client certificate is asked for",
+      ),
+    )
+  if (previewUrls !== false)
+    findings.push(
+      warning(
+        "preview_urls",
+        "is not false: every version would also answer on a preview address, where no client certificate is asked for",
+      ),
+    )
+  if (name !== undefined && vars["PLATFORM"] !== "cloudflare") {
+    findings.push(
+      warning(
+        "PLATFORM",
+        'is not "cloudflare": request.cf is then believed only with an assertion of the local edge, so every certificate is refused',
+      ),
+    )
+  }
+  if (name === undefined && vars["PLATFORM"] !== undefined) {
+    findings.push(
+      warning(
+        "PLATFORM",
+        "is set at the top level, which `wrangler dev` runs: whoever reaches its port could then write request.cf",
+      ),
+    )
+  }
+  return findings
+}
+
+function checkVariableSizes({ vars }: WranglerEnvironment): readonly Finding[] {
+  return [...configurationVariables(vars)].flatMap(([name, value]) => {
+    const bytes = Buffer.byteLength(JSON.stringify(value))
+    const text = `takes ${bytes} of the ${VARIABLE_BYTES_MAX} octets that one variable may have`
+    if (bytes > VARIABLE_BYTES_MAX) return [error(name, `${text}; move entries to ${name}_2`)]
+    return bytes > VARIABLE_BYTES_MAX * VARIABLE_WARN_RATIO
+      ? [warning(name, `${text}; the next entries belong into ${name}_2`)]
+      : []
+  })
+}
+
+/** A SPIFFE id that SPIFFE itself does not allow is in no certificate that a SPIFFE-aware CA issues. */
+const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]{1,255}(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]+)+$/
+
+function checkClients({ vars }: WranglerEnvironment, config: Config, developmentSki: string): readonly Finding[] {
+  return config.clients.flatMap(({ id, certificates }) => {
+    const unmatchable = certificates.flatMap((match) => {
+      if (match.kind === "san-uri" && match.sanUri.startsWith("spiffe:") && !SPIFFE_ID.test(match.sanUri))
+        return [`${match.sanUri} is no SPIFFE id`]
+      if (match.kind !== "fingerprint" && match.issuerSki === developmentSki && vars["PLATFORM"] === "cloudflare") {
+        return ["its issuer is the development CA, which Cloudflare does not trust"]
+      }
+      return []
+    })
+    if (unmatchable.length === 0) return []
+    const text =
+      unmatchable.length === certificates.length
+        ? "no certificate can match this client"
+        : "one of its certificates can never match"
+    return [warning(`client "${id}"`, `${text}: ${unmatchable.join("; ")}`)]
+  })
+}
+
+function checkRoutes(config: Config): readonly Finding[] {
+  return findUnreachable(config.routes).map(({ index, shadowedBy }) =>
+    warning(
+      config.routes[index]?.place ?? "ROUTES",
+      `no request can reach this route: ${config.routes[shadowedBy]?.place ?? "another route"} takes them all`,
+    ),
+  )
+}
+
+function checkSinks(config: Config): readonly Finding[] {
+  if (config.sinks.length === 0) return [warning("SINKS", "is empty: events go to the Worker's console only")]
+  return []
+}
+
+function error(path: string, text: string): Finding {
+  return { severity: "error", path, text }
+}
+
+function warning(path: string, text: string): Finding {
+  return { severity: "warning", path, text }
+}

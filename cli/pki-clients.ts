@@ -1,0 +1,42 @@
+/**
+ * Which certificates the development PKI issues for the clients of a configuration, so that each of them is recognised.
+ */
+import type { WranglerEnvironment } from "./wrangler-file.ts"
+import type { PkiClientOptions } from "./pki-plan.ts"
+
+/** Shape of a client in the variables; only read after the configuration was accepted. */
+interface ClientVariable {
+  readonly id: string
+  readonly certificates: readonly { readonly issuer?: string; readonly san_uri?: string; readonly subject?: string }[]
+}
+
+/**
+ * Returns a certificate plan for every client that the development CA can serve: those recognised by a name rather than by
+ * the fingerprint of a certificate that exists already. What the configuration does not fix gets a plain default.
+ *
+ * @param developmentSki key identifier of the development CA, lower-case hex
+ */
+export function planClients({ vars }: WranglerEnvironment, developmentSki: string): readonly PkiClientOptions[] {
+  const issuers = (vars["ISSUERS"] ?? {}) as Readonly<Record<string, { readonly ski: string }>>
+  const clients = Object.keys(vars)
+    .filter((name) => name.startsWith("CLIENTS"))
+    .toSorted()
+    .flatMap((name) => vars[name] as readonly ClientVariable[])
+  return clients.flatMap(({ id, certificates }) => {
+    const named = certificates.find(
+      ({ issuer }) => issuer !== undefined && normalize(issuers[issuer]?.ski) === developmentSki,
+    )
+    if (named === undefined) return []
+    return [
+      {
+        id,
+        sanUri: named.san_uri ?? `spiffe://partners.example/${id}`,
+        subject: named.subject ?? `CN=${id},OU=API,O=${id},C=JP`,
+      },
+    ]
+  })
+}
+
+function normalize(ski: string | undefined): string | undefined {
+  return ski?.replaceAll(":", "").toLowerCase()
+}

@@ -1,0 +1,58 @@
+/**
+ * `sekisho pki`: makes or renews the development PKI for the clients of a configuration.
+ */
+import { join, relative, resolve } from "node:path"
+import { loadAccepted } from "./configuration.ts"
+import { ensurePki, type Pki } from "./pki.ts"
+import { DEVELOPMENT_SKI } from "./development-ski.ts"
+import { planClients } from "./pki-clients.ts"
+import { createPaint, formatTable } from "./terminal.ts"
+import { UsageError } from "./usage-error.ts"
+import { findConfigFile, readEnvironment, type WranglerEnvironment } from "./wrangler-file.ts"
+
+/** Returns the development PKI for an environment, made or renewed under `<state>/pki`. */
+export async function ensureDevelopmentPki(
+  environment: WranglerEnvironment,
+  hosts: ReadonlySet<string>,
+  state: string,
+  options: { readonly renew?: boolean; readonly replaceCa?: boolean } = {},
+): Promise<Pki> {
+  const clients = planClients(environment, DEVELOPMENT_SKI)
+  if (clients.length === 0) {
+    throw new UsageError(
+      `No client of this configuration can be served by the development CA. Add [vars.ISSUERS] development = { ski = "${DEVELOPMENT_SKI}" } and a client whose certificate names that issuer.`,
+    )
+  }
+  return ensurePki(join(resolve(state), "pki"), { clients, hosts: [...hosts], nowMs: Date.now(), ...options })
+}
+
+/** Runs the command and returns its exit code. */
+export async function runPki(flags: {
+  readonly config: string
+  readonly environment: string | undefined
+  readonly state: string
+  readonly renew: boolean
+  readonly replaceCa: boolean
+}): Promise<number> {
+  const paint = createPaint(process.stdout)
+  const environment = readEnvironment(findConfigFile(flags.config), flags.environment)
+  const { config } = loadAccepted(environment, paint)
+  const pki = await ensureDevelopmentPki(environment, config.hosts, flags.state, flags)
+  const show = (path: string): string => relative(process.cwd(), path)
+  const days = (ms: number): string => String(Math.floor((ms - Date.now()) / 86_400_000))
+  const rows = [
+    ["CA", show(pki.ca.certificatePath), days(pki.ca.notAfterMs), pki.ca.fingerprint.slice(0, 16)],
+    ["server", show(pki.server.certificatePath), days(pki.server.notAfterMs), pki.server.fingerprint.slice(0, 16)],
+    ...[...pki.clients.map((client) => [client.id, client] as const), ...Object.entries(pki.specimens)].map(
+      ([name, item]) => [name, show(item.certificatePath), days(item.notAfterMs), item.fingerprint.slice(0, 16)],
+    ),
+    ["CRL", show(pki.crlPath), "", ""],
+  ]
+  console.log(`\n${formatTable(["", "file", "days", "sha-256"], rows, paint)}\n`)
+  console.log(
+    pki.created.length === 0
+      ? "  Everything was in order; nothing was changed.\n"
+      : `  Made now: ${pki.created.join(", ")}\n`,
+  )
+  return 0
+}

@@ -1,0 +1,110 @@
+/**
+ * The `sekisho` command: finds the verb, parses its flags, prints errors for people.
+ */
+import { parseArgs } from "node:util"
+import { runCheck } from "./check.ts"
+import { runDev } from "./dev.ts"
+import { runPki } from "./pki-command.ts"
+import { PkiError } from "./pki-error.ts"
+import { createPaint } from "./terminal.ts"
+import { UsageError } from "./usage-error.ts"
+
+const HELP = `
+  sekisho <command> [flags]
+
+  dev      run the gateway on this machine: TLS edge, workerd, state, and with --samples a sample origin and sink
+             --port <n>         port of the TLS edge (8443)
+             --config <file>    wrangler configuration (wrangler.toml)
+             --env <name>       environment of the configuration (the top level)
+             --state <dir>      certificates and state (.sekisho)
+             --samples          start the sample bank for the origin "bank" and a sample sink
+             --json             print events as NDJSON, one line a request
+
+  check    validate the configuration without running it
+             --config <file>    wrangler configuration (wrangler.toml)
+             --env <name>       only this environment (all of them)
+
+  pki      make or renew the development PKI
+             --config <file>    wrangler configuration whose clients get certificates (wrangler.toml)
+             --env <name>       environment of the configuration (the top level)
+             --state <dir>      where to put it: <dir>/pki (.sekisho)
+             --renew            issue every certificate anew under the same CA
+             --replace-ca       make a new CA; the old one is kept as ca.pem.bak-<time>
+`
+
+const FILE_FLAGS = { config: { type: "string", default: "wrangler.toml" }, env: { type: "string" } } as const
+const STATE_FLAG = { state: { type: "string", default: ".sekisho" } } as const
+
+async function run(argv: readonly string[]): Promise<number> {
+  const [command, ...args] = argv
+  switch (command) {
+    case "dev": {
+      const { values } = parseArgs({
+        args,
+        options: {
+          ...FILE_FLAGS,
+          ...STATE_FLAG,
+          port: { type: "string", default: "8443" },
+          samples: { type: "boolean", default: false },
+          json: { type: "boolean", default: false },
+        },
+      })
+      return runDev({ ...values, port: parsePort(values.port), environment: values.env })
+    }
+    case "check": {
+      const { values } = parseArgs({ args, options: FILE_FLAGS })
+      return runCheck({ config: values.config, environment: values.env })
+    }
+    case "pki": {
+      const { values } = parseArgs({
+        args,
+        options: {
+          ...FILE_FLAGS,
+          ...STATE_FLAG,
+          renew: { type: "boolean", default: false },
+          "replace-ca": { type: "boolean", default: false },
+        },
+      })
+      return runPki({
+        config: values.config,
+        environment: values.env,
+        state: values.state,
+        renew: values.renew,
+        replaceCa: values["replace-ca"],
+      })
+    }
+    case undefined:
+    case "help":
+    case "--help":
+    case "-h":
+      console.log(HELP)
+      return 0
+    default:
+      throw new UsageError(
+        `There is no command "${command}". Commands: dev, check, pki. "sekisho help" describes them.`,
+      )
+  }
+}
+
+function parsePort(text: string): number {
+  const port = Number(text)
+  if (!/^[0-9]{1,5}$/.test(text) || port > 65_535)
+    throw new UsageError(`--port takes a number from 0 to 65535, not "${text}".`)
+  return port
+}
+
+try {
+  process.exitCode = await run(process.argv.slice(2))
+} catch (error) {
+  const isForPeople =
+    error instanceof UsageError ||
+    error instanceof PkiError ||
+    (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS"))
+  const paint = createPaint(process.stderr)
+  console.error(
+    isForPeople && error instanceof Error
+      ? `\n  ${paint("red", "✗")} ${error.message.replaceAll("\n", "\n    ")}\n`
+      : error,
+  )
+  process.exitCode = 1
+}
