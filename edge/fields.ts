@@ -1,0 +1,84 @@
+/**
+ * Which header fields cross the edge, in both directions. Pure.
+ *
+ * The edge removes what ends at a connection and what only it may say; identity and forwarding fields in general are the
+ * Worker's rule (`core/forwarding.ts`), the same as behind Cloudflare.
+ *
+ * @see RFC 9110 §7.6.1
+ */
+import { parseConnection } from "../src/core/forwarding.ts"
+import type { Field, Framing } from "./request-grammar.ts"
+
+const HOP_BY_HOP: ReadonlySet<string> = new Set([
+  "connection",
+  "expect",
+  "http2-settings",
+  "keep-alive",
+  "proxy-authorization",
+  "proxy-connection",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+])
+
+/** Fields that `Connection` cannot remove: without them the message would end elsewhere or mean something else. */
+const NOT_NOMINABLE: ReadonlySet<string> = new Set([
+  "authorization",
+  "content-encoding",
+  "content-length",
+  "content-range",
+  "content-type",
+  "cookie",
+  "host",
+  "idempotency-key",
+  "set-cookie",
+])
+
+/** Fields in which the edge and nobody else speaks: the connection details (fact 3 of the threat model) and the address. */
+const EDGE_FAMILIES: readonly string[] = ["mf-", "cf-", "x-forwarded-"]
+const EDGE_FIELDS: ReadonlySet<string> = new Set(["forwarded", "x-real-ip", "true-client-ip", "x-forwarded"])
+
+/** What the edge adds to a request, each exactly once and after everything of the caller's. */
+export interface EdgeFields {
+  readonly clientAddress: string
+  readonly blob: string
+}
+
+/** Returns the fields for the Worker, names and values in turn, in the caller's order. Host stays byte for byte. */
+export function requestFields(fields: readonly Field[], framing: Framing, method: string, own: EdgeFields): string[] {
+  const nominated = readNominated(fields)
+  const kept = fields.filter(([name]) => {
+    const key = name.toLowerCase()
+    return isKept(key, nominated) && !EDGE_FIELDS.has(key) && !EDGE_FAMILIES.some((family) => key.startsWith(family))
+  })
+  const isBodyExpected = method === "POST" || method === "PUT" || method === "PATCH"
+  return [
+    ...kept.flat(),
+    ...(framing === "chunked" ? ["Transfer-Encoding", "chunked"] : []),
+    // Node would frame an absent body as a chunked one.
+    ...(framing === "none" && isBodyExpected ? ["Content-Length", "0"] : []),
+    "CF-Connecting-IP",
+    own.clientAddress,
+    "MF-CF-Blob",
+    own.blob,
+  ]
+}
+
+/** Returns the fields of the Worker's response for the caller, names and values in turn, in their order. */
+export function responseFields(rawHeaders: readonly string[]): string[] {
+  const fields: Field[] = []
+  for (let i = 0; i < rawHeaders.length; i += 2) fields.push([rawHeaders[i] ?? "", rawHeaders[i + 1] ?? ""])
+  const nominated = readNominated(fields)
+  return fields.filter(([name]) => isKept(name.toLowerCase(), nominated)).flat()
+}
+
+function isKept(key: string, nominated: ReadonlySet<string>): boolean {
+  return !HOP_BY_HOP.has(key) && (!nominated.has(key) || NOT_NOMINABLE.has(key))
+}
+
+/** Connection may stand on several lines; they are one list. */
+function readNominated(fields: readonly Field[]): ReadonlySet<string> {
+  const lines = fields.filter(([name]) => name.toLowerCase() === "connection").map(([, value]) => value)
+  return parseConnection(lines.length === 0 ? null : lines.join(","))
+}
