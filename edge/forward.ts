@@ -89,7 +89,8 @@ function answer(exchange: Exchange, incoming: IncomingMessage, abandon: () => vo
   // A connection whose request was not read to its end has no place where the next one starts.
   const isLast = exchange.isLast() || (exchange.hasBody && !request.complete)
   const fields = [...responseFields(incoming.rawHeaders), ...(isLast ? ["Connection", "close"] : [])]
-  incoming.on("error", () => response.destroy())
+  // Every way in which an answer can break off ends in its close.
+  incoming.on("error", () => {})
   incoming.on("close", () => {
     if (!incoming.complete) response.destroy()
   })

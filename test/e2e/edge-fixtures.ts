@@ -125,7 +125,7 @@ export async function createCrl(
 }
 
 async function createKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return (await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair
+  return await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"])
 }
 
 function randomSerial(): string {
