@@ -55,9 +55,10 @@ export function levelOf(outcome: Outcome, status: number): AccessEvent["level"] 
   return outcome === "refused" ? "warn" : "info"
 }
 
-/** Returns the text cut to the bound, marked when it was cut. */
+/** Returns the text cut to the bound, marked when it was cut; half a surrogate pair becomes U+FFFD, so it is valid UTF-8. */
 export function cutValue(text: string): string {
-  return text.length <= EVENT_VALUE_LENGTH_MAX ? text : `${text.slice(0, EVENT_VALUE_LENGTH_MAX - 1)}…`
+  const cut = text.length <= EVENT_VALUE_LENGTH_MAX ? text : `${text.slice(0, EVENT_VALUE_LENGTH_MAX - 1)}…`
+  return cut.toWellFormed()
 }
 
 /** Characters that JSON leaves bare and a terminal or a line reader acts on: DEL, C1, line separators, bidi controls. */
