@@ -17,10 +17,17 @@ export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
   return async function accessLog(c, next) {
     const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, outcome: "failed" }
     c.set("exchange", exchange)
-    await next()
-    const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
-    if (config.logsToConsole) console.log(formatEventJson(event))
-    if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
+    const recorded = record()
+    // When the caller leaves, the platform drops what nobody waits for, and with it the event.
+    c.executionCtx.waitUntil(recorded)
+    return recorded
+
+    async function record(): Promise<void> {
+      await next()
+      const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
+      if (config.logsToConsole) console.log(formatEventJson(event))
+      if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
+    }
   }
 }
 
