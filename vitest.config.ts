@@ -6,10 +6,14 @@ export default defineConfig({
     projects: [
       // Pure rules and the repository's own claims about itself: plain Node, milliseconds.
       { test: { name: "core", include: ["test/core/**/*.test.ts", "test/repo/**/*.test.ts"] } },
-      // Stages and objects, inside workerd with the bindings of wrangler.toml.
+      // Stages and objects, inside workerd with the bindings of wrangler.toml; origin, sink and certificates outside of it.
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
-        test: { name: "worker", include: ["test/worker/**/*.test.ts"] },
+        test: {
+          name: "worker",
+          include: ["test/worker/**/*.test.ts"],
+          globalSetup: ["./test/worker/global-setup.ts"],
+        },
       },
       // The road as a caller travels it: a real TLS handshake, the edge, workerd, an origin, a sink.
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], testTimeout: 30_000, hookTimeout: 60_000 } },
