@@ -1,0 +1,71 @@
+/**
+ * The `sekisho` command as a process of its own, for tests: started with arguments, read while it runs, ended by its id.
+ */
+import { spawn, spawnSync } from "node:child_process"
+import { join, resolve } from "node:path"
+
+/** Root of the repository: where commands run, so that the paths they print are as an operator sees them. */
+export const ROOT = resolve(import.meta.dirname, "../..")
+
+/** How a command ended, and everything it said. */
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** A command that runs. */
+export interface Command {
+  readonly pid: number
+  /** Resolves with the first match in what was or will be said on a stream; rejects when the process ends without. */
+  until(pattern: RegExp, stream?: "stdout" | "stderr"): Promise<RegExpExecArray>
+  readonly ended: Promise<Ended>
+  /** Sends a signal, when it still runs. */
+  kill(signal: NodeJS.Signals): void
+}
+
+/** Starts a command with the Node that runs the tests. */
+export function startCommand(args: readonly string[]): Command {
+  const child = spawn(process.execPath, [join(ROOT, "cli/sekisho.ts"), ...args], { cwd: ROOT })
+  const said = { stdout: "", stderr: "" }
+  const listeners = new Set<() => void>()
+  for (const stream of ["stdout", "stderr"] as const) {
+    child[stream].setEncoding("utf8")
+    child[stream].on("data", (text: string) => {
+      said[stream] += text
+      for (const listener of listeners) listener()
+    })
+  }
+  const ended = new Promise<Ended>((done) => child.on("close", (code) => done({ code, ...said })))
+  return {
+    pid: child.pid ?? 0,
+    ended,
+    kill: (signal) => void child.kill(signal),
+    until(pattern, stream = "stdout") {
+      return new Promise((done, fail) => {
+        const look = (): void => {
+          const match = pattern.exec(said[stream])
+          if (match === null) return
+          listeners.delete(look)
+          done(match)
+        }
+        listeners.add(look)
+        look()
+        void ended.then(({ code, stdout, stderr }) =>
+          fail(new Error(`ended with ${code} before it said ${pattern}:\n${stdout}\n${stderr}`)),
+        )
+      })
+    },
+  }
+}
+
+/** Runs a command to its end. */
+export function runCommand(...args: readonly string[]): Promise<Ended> {
+  return startCommand(args).ended
+}
+
+/** Returns whether a process runs; one that has ended and was not collected by its parent does not. */
+export function isRunning(pid: number): boolean {
+  const { stdout } = spawnSync("ps", ["-o", "stat=", "-p", String(pid)], { encoding: "utf8" })
+  return stdout.trim() !== "" && !stdout.trim().startsWith("Z")
+}
