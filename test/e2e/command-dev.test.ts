@@ -11,7 +11,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { startSink, type Sink } from "../../examples/sink/server.ts"
-import { isRunning, ROOT, runCommand, startCommand, type Command } from "./command.ts"
+import { isRunning, OLD_NODE, ROOT, runCommand, startCommand, type Command } from "./command.ts"
 import { childrenOf, readAnswer, startOrigin, writeConfig, type Origin, type ReceivedEvent } from "./road.ts"
 
 const CURL_VERSION = /^curl (\d+)\.(\d+)/.exec(spawnSync("curl", ["--version"], { encoding: "utf8" }).stdout ?? "")
@@ -77,11 +77,16 @@ describe("with samples", () => {
     expect(banner).toMatch(/Origin\s+bank http:\/\/127\.0\.0\.1:\d+\s+the sample bank/)
   })
 
-  // On a machine that is busy with something else, 30 requests may take so long that none is one too many.
-  test.skipIf(!HAS_CURL)("the lines to paste do what they say (needs curl 7.84)", { retry: 2 }, async () => {
+  test.skipIf(!HAS_CURL)("the lines to paste do what they say (needs curl 7.84)", async () => {
     const lines = [...banner.matchAll(/^ {2}# (.+)\n {2}(curl .+)$/gm)]
     const outputs = new Map<string, string>()
-    for (const [, title = "", line = ""] of lines) outputs.set(title, await runShell(line))
+    for (const [, title = "", line = ""] of lines) {
+      let output = await runShell(line)
+      // On a machine that is busy with something else, 30 requests may take so long that none is one too many.
+      for (let again = 0; again < 3 && title.startsWith("a burst") && !output.includes("429"); again++)
+        output += await runShell(line)
+      outputs.set(title, output)
+    }
     expect([...outputs.keys()]).toEqual([
       "a request that is accepted",
       "no certificate: 401",
@@ -98,9 +103,10 @@ describe("with samples", () => {
       if (title === "a keyed payment") expect(status).toBe("201")
       if (!title.startsWith("a burst")) continue
       const answers = output.trim().split("\n")
-      expect(answers).toHaveLength(30)
+      expect(answers.length % 30).toBe(0)
       expect(answers.filter((answer) => !/^(?:200 retry-after=|429 retry-after=[1-9])$/.test(answer))).toEqual([])
-      expect([answers[0], answers.at(-1)]).toEqual(["200 retry-after=", expect.stringMatching(/^429/)])
+      expect(answers[0]).toBe("200 retry-after=")
+      expect(output).toContain("429")
     }
   })
 
@@ -230,6 +236,23 @@ test.skipIf(process.platform === "win32")(
   },
 )
 
+test.skipIf(OLD_NODE === undefined || process.platform === "win32")(
+  "a signal to the old Node that handed over reaches the gateway (needs one)",
+  async () => {
+    const args = ["dev", "--samples", "--port", "0", "--state", join(directory, "old")]
+    const command = startCommand(args, OLD_NODE, "cli/sekisho.mjs")
+    try {
+      await portOf(command)
+      const [gateway = 0] = childrenOf("sekisho.ts", command.pid)
+      command.kill("SIGTERM")
+      expect((await command.ended).code).toBe(0)
+      expect(isRunning(gateway)).toBe(false)
+    } finally {
+      command.kill("SIGKILL")
+    }
+  },
+)
+
 describe("what it cannot do", () => {
   test("a taken port is named, with another one", async () => {
     const server = createServer()
@@ -250,7 +273,6 @@ describe("what it cannot do", () => {
     [["dev", "--port", "http"], /--port takes a number from 0 to 65535, not "http"/],
     [["dev", "--port", "70000"], /--port takes a number from 0 to 65535/],
     [["dev", "--config", "missing.toml"], /No configuration at .*missing\.toml.*--config/],
-    [["dev", "--env", "staging"], /no environment "staging".*production/],
     [["dev", "--env", "production"], /No client of this configuration can be served by the development CA/],
     [["check", "surplus"], /surplus/],
   ])("%j ends with 1 and one message without a stack", async (args, message) => {

@@ -2,10 +2,22 @@
  * The `sekisho` command as a process of its own, for tests: started with arguments, read while it runs, ended by its id.
  */
 import { spawn, spawnSync } from "node:child_process"
-import { join, resolve } from "node:path"
+import { existsSync } from "node:fs"
+import { delimiter, dirname, join, resolve } from "node:path"
 
 /** Root of the repository: where commands run, so that the paths they print are as an operator sees them. */
 export const ROOT = resolve(import.meta.dirname, "../..")
+
+/** A Node on this machine that package.json allows and that cannot run TypeScript by itself; undefined when there is none. */
+export const OLD_NODE = (process.env["PATH"] ?? "")
+  .split(delimiter)
+  .map((folder) => join(folder, "node"))
+  .filter((file) => existsSync(file) && existsSync(join(dirname(file), "npx")))
+  .find((file) => {
+    const version = spawnSync(file, ["--version"], { encoding: "utf8" }).stdout
+    const major = Number(/^v(\d+)\./.exec(version)?.[1])
+    return major >= 20 && major < 22
+  })
 
 /** How a command ended, and everything it said. */
 export interface Ended {
@@ -24,9 +36,9 @@ export interface Command {
   kill(signal: NodeJS.Signals): void
 }
 
-/** Starts a command with the Node that runs the tests. */
-export function startCommand(args: readonly string[]): Command {
-  const child = spawn(process.execPath, [join(ROOT, "cli/sekisho.ts"), ...args], { cwd: ROOT })
+/** Starts a command, by default with the Node that runs the tests. */
+export function startCommand(args: readonly string[], node = process.execPath, entry = "cli/sekisho.ts"): Command {
+  const child = spawn(node, [join(ROOT, entry), ...args], { cwd: ROOT })
   const said = { stdout: "", stderr: "" }
   const listeners = new Set<() => void>()
   for (const stream of ["stdout", "stderr"] as const) {
