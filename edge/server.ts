@@ -33,8 +33,6 @@ import { readServerName, readSettings, tlsOptions, type Settings } from "./setti
 import { describePeer } from "./tls-client-auth.ts"
 import type { Trust } from "./trust.ts"
 
-export type { Edge, EdgeEvent, EdgeMaterial, EdgeOptions } from "./options.ts"
-
 /**
  * Room for the longest header section and for a target beyond its bound, in octets: such a request is parsed, so that
  * it can be told which of the two was too long.

@@ -64,7 +64,10 @@ export function cutValue(text: string): string {
 /** Characters that JSON leaves bare and a terminal or a line reader acts on: DEL, C1, line separators, bidi controls. */
 const ACTIVE = /[\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/g
 
-/** Returns one line of JSON with every active character escaped, without a line feed at its end. */
-export function formatEventJson(event: AccessEvent): string {
-  return JSON.stringify(event).replace(ACTIVE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+/**
+ * Returns events, in whatever shape a sink wants them, as one line of JSON with every active character escaped and without
+ * a line feed at its end.
+ */
+export function formatEventJson(value: object): string {
+  return JSON.stringify(value).replace(ACTIVE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 }

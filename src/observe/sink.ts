@@ -53,7 +53,7 @@ async function push(
   }
   const body =
     sink.kind === "otlp"
-      ? JSON.stringify(formatOtlpLogs(events, serviceVersion))
+      ? formatEventJson(formatOtlpLogs(events, serviceVersion))
       : events.map((event) => `${formatEventJson(event)}\n`).join("")
   try {
     const response = await fetch(sink.url, {

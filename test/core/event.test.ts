@@ -5,6 +5,7 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { EVENT_VALUE_LENGTH_MAX } from "../../src/core/bounds.ts"
+import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
 import { cutValue, formatEventJson, levelOf } from "../../src/core/event.ts"
 import { anyEvent, EVENT } from "./event-fixtures.ts"
 
@@ -32,6 +33,11 @@ describe("formatEventJson()", () => {
   ])("LOG-01: escapes %j", (text) => {
     const line = formatEventJson({ ...EVENT, path: `/${text}{"level":"audit"}` })
     expect(line).not.toMatch(ACTIVE)
+  })
+
+  test("LOG-01: leaves no active character in what an OTLP sink gets", () => {
+    const body = formatEventJson(formatOtlpLogs([{ ...EVENT, reason: "\u009b31m\u202e" }], "1"))
+    expect(body).toContain("\\u009b31m\\u202e")
   })
 
   test("LOG-01: writes one line of JSON without active characters that reads back as the same event", () => {

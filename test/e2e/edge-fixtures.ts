@@ -9,8 +9,8 @@ import { connect as connectTcp, type AddressInfo, type Socket } from "node:net"
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls"
 import * as x509 from "@peculiar/x509"
 import { onTestFinished } from "vitest"
-import type { EdgeEvent, EdgeOptions } from "../../edge/options.ts"
-import { startEdge, type Edge } from "../../edge/server.ts"
+import type { Edge, EdgeEvent, EdgeOptions } from "../../edge/options.ts"
+import { startEdge } from "../../edge/server.ts"
 import type { TlsClientAuth } from "../../src/core/platform-certificate.ts"
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const

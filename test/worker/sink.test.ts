@@ -249,7 +249,7 @@ async function anEvent(): Promise<AccessEvent> {
 /** Returns a number once it has stopped growing. */
 async function settled(read: () => Promise<number | null>): Promise<number> {
   let last = -1
-  return vi.waitUntil(
+  return vi.waitUntil<number | undefined>(
     async () => {
       const now = (await read()) ?? 0
       const isSame = now === last
@@ -257,5 +257,5 @@ async function settled(read: () => Promise<number | null>): Promise<number> {
       return isSame ? now : undefined
     },
     { interval: 50 },
-  ) as Promise<number>
+  )
 }

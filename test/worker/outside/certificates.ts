@@ -164,7 +164,7 @@ async function issue(
 }
 
 async function createKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return (await crypto.subtle.generateKey(SIGNING, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair
+  return crypto.subtle.generateKey(SIGNING, true, ["sign", "verify"])
 }
 
 /** One DER value with a definite length of up to 65,535 octets. @see X.690 §8.1 */
