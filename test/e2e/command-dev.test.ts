@@ -11,7 +11,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { startSink, type Sink } from "../../examples/sink/server.ts"
-import { isRunning, OLD_NODE, ROOT, runCommand, startCommand, type Command } from "./command.ts"
+import { endCommands, isRunning, OLD_NODE, ROOT, runCommand, startCommand, type Command } from "./command.ts"
 import { childrenOf, readAnswer, startOrigin, writeConfig, type Origin, type ReceivedEvent } from "./road.ts"
 
 const CURL_VERSION = /^curl (\d+)\.(\d+)/.exec(spawnSync("curl", ["--version"], { encoding: "utf8" }).stdout ?? "")
@@ -22,7 +22,10 @@ let directory: string
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), "sekisho dev "))
 })
-afterAll(() => rm(directory, { recursive: true, force: true }))
+afterAll(async () => {
+  await endCommands()
+  await rm(directory, { recursive: true, force: true })
+})
 
 /** Calls a running gateway with a client's certificate. */
 async function call(state: string, port: number, path: string, as = "acme") {
@@ -68,8 +71,6 @@ describe("with samples", () => {
     port = await portOf(command)
     banner = (await command.until(/^[^]*Ctrl-C ends it/))[0]
   })
-  afterAll(() => command?.kill("SIGKILL"))
-
   test("the banner shows where it listens, who may call and which certificates there are", () => {
     expect(banner).toContain(`https://localhost:${port}`)
     expect(banner).toMatch(/Clients\s+acme\s+\S.*clients\/acme\.pem\s+(?:89|90) days left/)
@@ -153,7 +154,6 @@ describe("with origins of one's own", () => {
     port = await portOf(command, "stderr")
   })
   afterAll(async () => {
-    command?.kill("SIGKILL")
     await sink?.close()
     await origin?.close()
   })
@@ -230,7 +230,6 @@ test.skipIf(process.platform === "win32")(
       expect(code).toBe(130)
       expect(children.filter(isRunning)).toEqual([])
     } finally {
-      command.kill("SIGKILL")
       await origin.close()
     }
   },
@@ -241,15 +240,11 @@ test.skipIf(OLD_NODE === undefined || process.platform === "win32")(
   async () => {
     const args = ["dev", "--samples", "--port", "0", "--state", join(directory, "old")]
     const command = startCommand(args, OLD_NODE, "cli/sekisho.mjs")
-    try {
-      await portOf(command)
-      const [gateway = 0] = childrenOf("sekisho.ts", command.pid)
-      command.kill("SIGTERM")
-      expect((await command.ended).code).toBe(0)
-      expect(isRunning(gateway)).toBe(false)
-    } finally {
-      command.kill("SIGKILL")
-    }
+    await portOf(command)
+    const [gateway = 0] = childrenOf("sekisho.ts", command.pid)
+    command.kill("SIGTERM")
+    expect((await command.ended).code).toBe(0)
+    expect(isRunning(gateway)).toBe(false)
   },
 )
 

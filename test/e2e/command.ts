@@ -4,6 +4,7 @@
 import { spawn, spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
 import { delimiter, dirname, join, resolve } from "node:path"
+import { childrenOf } from "./road.ts"
 
 /** Root of the repository: where commands run, so that the paths they print are as an operator sees them. */
 export const ROOT = resolve(import.meta.dirname, "../..")
@@ -36,6 +37,28 @@ export interface Command {
   kill(signal: NodeJS.Signals): void
 }
 
+const started = new Set<{ readonly pid: number; readonly ended: Promise<Ended> }>()
+
+/** Ends every command that still runs, and what it has started, whatever a failed test has left behind. For afterAll. */
+export async function endCommands(): Promise<void> {
+  for (const { pid, ended } of started) {
+    for (const descendant of descendantsOf(pid)) {
+      try {
+        process.kill(descendant, "SIGKILL")
+      } catch {
+        // It has ended with its parent.
+      }
+    }
+    await ended
+  }
+}
+
+/** Returns the ids of a process that runs and of all that it has started, children after their parents. */
+function descendantsOf(pid: number): readonly number[] {
+  if (!isRunning(pid)) return []
+  return [pid, ...childrenOf("", pid).flatMap(descendantsOf)]
+}
+
 /** Starts a command, by default with the Node that runs the tests. */
 export function startCommand(args: readonly string[], node = process.execPath, entry = "cli/sekisho.ts"): Command {
   const child = spawn(node, [join(ROOT, entry), ...args], { cwd: ROOT })
@@ -48,9 +71,13 @@ export function startCommand(args: readonly string[], node = process.execPath, e
       for (const listener of listeners) listener()
     })
   }
+  const pid = child.pid ?? 0
   const ended = new Promise<Ended>((done) => child.on("close", (code) => done({ code, ...said })))
+  const running = { pid, ended }
+  started.add(running)
+  void ended.then(() => started.delete(running))
   return {
-    pid: child.pid ?? 0,
+    pid,
     ended,
     kill: (signal) => void child.kill(signal),
     until(pattern, stream = "stdout") {
