@@ -3,9 +3,10 @@
  * each other are errors, because a key without effect is a protection that somebody believes in. Pure; called by
  * `config/load.ts`.
  */
+import { METHODS } from "../core/route.ts"
 import type { Limit, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
-import { METHODS, type Parsed } from "./schema.ts"
+import type { Parsed } from "./schema.ts"
 
 /** What routes refer to. Names are as written, also of tables with errors of their own: no second error about those. */
 export interface KnownNames {

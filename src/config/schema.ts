@@ -9,6 +9,7 @@ import * as v from "valibot"
 import { EVENT_FLUSH_MS_MAX, ORIGIN_TIMEOUT_MS_MAX } from "../core/bounds.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
 import { nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
+import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
 import { parseDurationMs, parseRate } from "../core/time.ts"
@@ -115,8 +116,6 @@ const routeRegex = text('a regular expression anchored with ^ and $, such as "^/
   return checked.ok ? { regex: checked.regex, source: input } : { refused: checked.expected }
 })
 
-/** Methods a route may name. TRACE reflects credentials and CONNECT is a tunnel: neither passes a gateway. */
-export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const
 const method = oneOf(...METHODS)
 
 const headerName = text("a header field name in lower case: letters, digits, hyphens", (input) =>

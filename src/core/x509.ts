@@ -7,7 +7,17 @@
  *
  * @see RFC 5280 §4.1, §4.2
  */
-import { formatHex, isNestingBounded, readChildren, readDer, readLatin1, readOid, TAG, type DerElement } from "./der.ts"
+import {
+  formatHex,
+  isNestingBounded,
+  readChildren,
+  readDer,
+  readLatin1,
+  readOid,
+  readTime,
+  TAG,
+  type DerElement,
+} from "./der.ts"
 import { readName, type DistinguishedName } from "./distinguished-name.ts"
 
 /**
@@ -174,20 +184,4 @@ function readAuthorityKeyId(value: DerElement): string | undefined {
   if (parts === undefined) return undefined
   const keyId = parts.find((child) => child.tag === 0x80)
   return keyId === undefined ? "" : formatHex(keyId.content) || undefined
-}
-
-/** Returns the instant of a UTCTime or GeneralizedTime in the only forms RFC 5280 §4.1.2.5 allows. */
-function readTime(element: DerElement): number | undefined {
-  const text = readLatin1(element.content)
-  const match = /^((?:\d\d)?\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
-  if (match === null) return undefined
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number)
-  const isUtc = element.tag === TAG.utcTime && text.length === 13
-  if (!isUtc && !(element.tag === TAG.generalizedTime && text.length === 15)) return undefined
-  const fullYear = isUtc ? year + (year >= 50 ? 1900 : 2000) : year
-  const instant = Date.UTC(fullYear, month - 1, day, hour, minute, second)
-  const date = new Date(instant)
-  // Date.UTC takes the years 0 to 99 for 1900 to 1999 and carries what is too large into the next field.
-  const isCarried = date.getUTCFullYear() !== fullYear || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day
-  return isCarried || hour > 23 || minute > 59 || second > 59 ? undefined : instant
 }

@@ -17,6 +17,9 @@ import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip
 import { formatTraceparent } from "../core/trace-context.ts"
 import { refuse } from "../reply.ts"
 
+/** nginx's status for a caller that left; only the event ever shows it. */
+const CLIENT_CLOSED_REQUEST = 499
+
 /** Returns the stage. */
 export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
   return async function origin(c) {
@@ -49,7 +52,11 @@ export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
     } catch (error) {
       exchange.originMs = nowMs() - startedMs
       if (isLate) return refuse(c, "origin-timeout", { reason: `no_answer_in_${action.origin.timeoutMs}_ms` })
-      if (caller.aborted) return refuse(c, "origin-unreachable", { reason: "client_gone" })
+      if (caller.aborted) {
+        exchange.outcome = "aborted"
+        exchange.reason = "client_gone"
+        return new Response(null, { status: CLIENT_CLOSED_REQUEST })
+      }
       return refuse(c, "origin-unreachable", { reason: error instanceof Error ? error.message : "fetch_failed" })
     } finally {
       clearTimeout(timer)

@@ -7,6 +7,8 @@
 import type { Exchange, Gateway, StageHandler } from "../context.ts"
 import { daysLeft } from "../core/certificate.ts"
 import { cutValue, formatEventJson, levelOf, type AccessEvent } from "../core/event.ts"
+import { rawPathOf } from "../core/target.ts"
+import { refuse } from "../reply.ts"
 import { createEventBuffer } from "./event-buffer.ts"
 
 const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
@@ -23,7 +25,12 @@ export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
     return recorded
 
     async function record(): Promise<void> {
-      await next()
+      try {
+        await next()
+      } catch (error) {
+        // Hono answers for thrown errors; whatever else is thrown ends here.
+        c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
+      }
       const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
       if (config.logsToConsole) console.log(formatEventJson(event))
       if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
@@ -53,7 +60,7 @@ function createEvent(
     status,
     method: cutValue(request.method),
     ...(host === undefined ? {} : { host }),
-    ...(path === undefined ? {} : { path: cutValue(path) }),
+    path: cutValue(path ?? rawPathOf(request.url)),
     ...(route === undefined ? {} : { route: cutValue(route.label) }),
     ...(client === undefined ? {} : { client_id: client.id }),
     ...(address === null ? {} : { client_address: cutValue(address) }),

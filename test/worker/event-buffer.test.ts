@@ -170,6 +170,7 @@ function eventNamed(requestId: string): AccessEvent {
     outcome: "answered",
     status: 200,
     method: "GET",
+    path: "/",
     latency_ms: 0,
     config_version: "0",
   }

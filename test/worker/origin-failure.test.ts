@@ -81,7 +81,7 @@ test("PRX-21 a caller that leaves before the answer ends the call of the origin"
   const pending = gateway.fetch({ target: "/public/silent", signal: caller.signal })
   await vi.waitUntil(async () => (await gateway.originRequests()).length === 1)
   caller.abort()
-  expect(eventOf(await pending)).toMatchObject({ outcome: "refused", reason: "client_gone" })
+  expect(eventOf(await pending)).toMatchObject({ outcome: "aborted", status: 499, reason: "client_gone" })
   await vi.waitUntil(async () => (await gateway.originRequests())[0]?.isAborted)
 })
 

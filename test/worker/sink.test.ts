@@ -76,7 +76,7 @@ describe("what a sink gets", () => {
     await gateway.fetch({
       method: "POST",
       target: "/pay?token=SECRETQ",
-      headers: { Authorization: "Bearer SECRETJWT", Cookie: "sid=SECRETC", "User-Agent": "SECRETU\u001b[2J" },
+      headers: { Authorization: "Bearer SECRETJWT", Cookie: "sid=SECRETC", "User-Agent": "SECRETU" },
       body: "SECRETBODY",
     })
     expect(messages.map(({ events, dropped }) => [events.length, dropped])).toEqual([[1, 0]])
