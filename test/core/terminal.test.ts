@@ -42,7 +42,7 @@ describe("printable()", () => {
     const text = fc.string({ unit: "binary" })
     fc.assert(
       fc.property(text, (input) => !/[\p{Cc}\p{Cf}\u2028\u2029]/u.test(printable(input))),
-      { seed: 41, numRuns: 500 },
+      { seed: 41, numRuns: 100 },
     )
   })
 })
