@@ -8,6 +8,7 @@ import { randomBytes } from "node:crypto"
 import { watch, type FSWatcher } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { createServer } from "node:net"
+import { setTimeout as delay } from "node:timers/promises"
 import { basename, dirname, join, resolve } from "node:path"
 import type { EdgeEvent, EdgeMaterial } from "../edge/options.ts"
 import { startEdge } from "../edge/server.ts"
@@ -15,8 +16,8 @@ import { startBank } from "../examples/bank/server.ts"
 import { startSink } from "../examples/sink/server.ts"
 import type { Config } from "../src/config/config.ts"
 import { loadAccepted } from "./configuration.ts"
-import { ensureDevelopmentPki } from "./pki-command.ts"
-import type { Pki } from "./pki.ts"
+import { ensureDevelopmentPki } from "./pki.ts"
+import type { Pki } from "./pki/ensure.ts"
 import type { Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 import { startWorkerProcess } from "./worker-process.ts"
@@ -73,6 +74,8 @@ export interface Development {
 }
 
 const LOOPBACK = "127.0.0.1"
+/** What the queue takes from an isolate's flush to the sink on one machine, with room, in ms. */
+const QUEUE_MOMENT_MS = 200
 
 /** Starts everything and returns once the edge accepts connections. */
 export async function startDevelopment(options: DevelopmentOptions): Promise<Development> {
@@ -125,7 +128,11 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       onRestart: () =>
         options.onNotice({ level: "warn", text: "workerd died and was started again; stored state is intact" }),
     })
-    closers.push(() => worker.close())
+    closers.push(async () => {
+      // The events of the last requests wait up to log_flush in the isolate; their queue and sink get a moment more.
+      await delay(config.flushMs + QUEUE_MOMENT_MS)
+      await worker.close()
+    })
     const edge = await startEdge({
       port: options.port,
       ...(await readMaterial(pki, config)),

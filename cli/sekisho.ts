@@ -3,7 +3,7 @@
  * flags hold: wrangler alone takes a second.
  */
 import { parseArgs } from "node:util"
-import { PkiError } from "./pki-error.ts"
+import { PkiError } from "./pki/error.ts"
 import { createPaint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 
@@ -66,7 +66,7 @@ async function run(argv: readonly string[]): Promise<number> {
           "replace-ca": { type: "boolean", default: false },
         },
       })
-      const { runPki } = await import("./pki-command.ts")
+      const { runPki } = await import("./pki.ts")
       return runPki({
         config: values.config,
         environment: values.env,

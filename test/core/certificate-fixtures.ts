@@ -2,7 +2,7 @@
  * Certificates for tests: well-formed ones minted with a real signature, hostile ones through extensions written octet by
  * octet, and the few lines of DER writing that both need.
  */
-import "../../cli/pki-reflection.ts"
+import "../../cli/pki/reflection.ts"
 import { createHash, type webcrypto } from "node:crypto"
 import * as x509 from "@peculiar/x509"
 

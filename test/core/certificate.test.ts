@@ -3,7 +3,7 @@
  * is refused with the exact reason. Method: one case per state the platform documents and per fact of a leaf.
  */
 // First, because the package of certificates does not load without it.
-import "../../cli/pki-reflection.ts"
+import "../../cli/pki/reflection.ts"
 import * as x509 from "@peculiar/x509"
 import * as fc from "fast-check"
 import { beforeAll, describe, expect, test } from "vitest"

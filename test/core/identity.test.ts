@@ -3,7 +3,7 @@
  * linear search that reads the rules one by one.
  */
 // First, because the package of certificates does not load without it.
-import "../../cli/pki-reflection.ts"
+import "../../cli/pki/reflection.ts"
 import * as fc from "fast-check"
 import { beforeAll, describe, expect, test } from "vitest"
 import type { ClientCertificate } from "../../src/core/certificate.ts"

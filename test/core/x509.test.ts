@@ -3,7 +3,7 @@
  * real signature, extensions written octet by octet, 5,000 mutations, and 194 chains of x509-limbo held against Node.
  */
 // First, because the package of certificates does not load without it.
-import "../../cli/pki-reflection.ts"
+import "../../cli/pki/reflection.ts"
 import { X509Certificate } from "node:crypto"
 import * as x509 from "@peculiar/x509"
 import * as fc from "fast-check"

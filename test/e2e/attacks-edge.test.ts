@@ -8,9 +8,9 @@ import { request as startRequest } from "node:http"
 import { connect as connectTcp } from "node:net"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest"
-import { ensureAuthority } from "../../cli/pki-authority.ts"
-import { issueLeaf, type LeafPlan } from "../../cli/pki-certificate.ts"
-import { parseSubject } from "../../cli/pki-name.ts"
+import { ensureAuthority } from "../../cli/pki/authority.ts"
+import { issueLeaf, type LeafPlan } from "../../cli/pki/certificate.ts"
+import { parseSubject } from "../../cli/pki/name.ts"
 import { readAnswer, startOrigin, startRoad, type Origin, type Road, type WireAnswer } from "./road.ts"
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/

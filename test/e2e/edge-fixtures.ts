@@ -2,7 +2,7 @@
  * What the edge's tests stand on: a PKI made in memory, a recording upstream in the Worker's place, a running edge, and
  * a raw TLS client that shows answers as they came over the wire.
  */
-import "../../cli/pki-reflection.ts"
+import "../../cli/pki/reflection.ts"
 import { createHmac, randomBytes, webcrypto } from "node:crypto"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { connect as connectTcp, type AddressInfo, type Socket } from "node:net"

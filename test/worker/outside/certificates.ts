@@ -4,7 +4,7 @@
  * Names, alternative names and extensions are given as DER where a certificate library would refuse or repair them. All
  * leaves share one key, which decides nothing here; nothing is stored.
  */
-import "../../../cli/pki-reflection.ts"
+import "../../../cli/pki/reflection.ts"
 import { createHash, type webcrypto } from "node:crypto"
 import * as x509 from "@peculiar/x509"
 import type { CertificateFixture, CertificateName } from "../provided.ts"
