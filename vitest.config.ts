@@ -5,7 +5,14 @@ export default defineConfig({
   test: {
     projects: [
       // Pure rules and the repository's own claims about itself: plain Node, milliseconds.
-      { test: { name: "core", testTimeout: 60_000, include: ["test/core/**/*.test.ts", "test/repo/**/*.test.ts"] } },
+      {
+        test: {
+          name: "core",
+          isolate: false,
+          testTimeout: 60_000,
+          include: ["test/core/**/*.test.ts", "test/repo/**/*.test.ts"],
+        },
+      },
       // Stages and objects, inside workerd with the bindings of wrangler.toml; origin, sink and certificates outside of it.
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
