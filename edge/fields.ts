@@ -9,7 +9,10 @@
 import { isHopByHop, parseConnection } from "../src/core/forwarding.ts"
 import type { Field, Framing } from "./request-grammar.ts"
 
-/** Fields in which the edge and nobody else speaks: the connection details (fact 3 of the threat model) and the address. */
+/**
+ * Fields in which the edge and nobody else speaks: the connection details and the address. workerd joins
+ * repeated blob lines, so one line of a caller would bury the edge's own.
+ */
 const EDGE_FAMILIES: readonly string[] = ["mf-", "cf-", "x-forwarded-"]
 const EDGE_FIELDS: ReadonlySet<string> = new Set(["forwarded", "x-real-ip", "true-client-ip", "x-forwarded"])
 

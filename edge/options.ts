@@ -38,7 +38,7 @@ export interface EdgeTimeouts {
   readonly closeMs: number
 }
 
-/** The defaults; `handshakeMs` and `headersMs` follow standards.md CH-3 and security.md EDG-12. */
+/** The defaults. A handshake takes a round trip or two, a header one: whoever needs longer is holding a descriptor. */
 export const EDGE_TIMEOUTS: EdgeTimeouts = {
   handshakeMs: 5_000,
   headersMs: 10_000,
