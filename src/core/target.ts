@@ -69,7 +69,6 @@ const QUERY = /^[!-"$-~]*$/
 const PLAIN_PATH = /^(?=\/)(?:\/(?!\.{0,2}(?:[;/]|$))[0-9A-Za-z._~!$&'()*+,;=:@-]+)*\/?$/
 const PCHAR = /[0-9A-Za-z._~!$&'()*+,;=:@-]/
 const UNRESERVED = /[0-9A-Za-z._~-]/
-// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
 const CONTROL = /[\0-\x1f\x7f-\x9f]/
 /** What a reader that strips path parameters sees of a segment. */
 const PARAMETERS = /(?:;|%3B).*$/

@@ -774,7 +774,6 @@ describe.skipIf(spiffe === undefined)("SPIFFE ids", () => {
   })
 
   test("with controls, spaces or octets beyond ASCII are refused", () => {
-    // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
     const odd = (spiffe?.ids ?? []).filter(({ id }) => /[^\x21-\x7e]/.test(id)).map(({ id }) => id)
     const accepted = odd.filter((id) => errorsOf(withCertificate({ issuer: "partners", san_uri: id })).length === 0)
     expect([accepted, odd.length > 10]).toEqual([[], true])

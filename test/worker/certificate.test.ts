@@ -148,7 +148,6 @@ test("a leaf that has been accepted once is compared with the platform's word ev
 test("LOG-01 a line feed and an escape sequence in a certificate reach the log escaped, on one line", async () => {
   const { response } = await createGateway().send({ cert: "line feed in common name" })
   expect(response.status).toBe(200)
-  // oxlint-disable-next-line no-control-regex -- control characters are what it looks for
   expect(writtenLines().filter((line) => /[\x00-\x1f]/.test(line))).toEqual([])
 })
 
