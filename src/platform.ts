@@ -2,7 +2,7 @@
  * Whose word `request.cf` is, decided once per isolate from the environment.
  */
 import type { PlatformTrust } from "./context.ts"
-import { parseHex } from "./core/der.ts"
+import { parseHex } from "./core/hex.ts"
 
 /**
  * Returns the trust that the environment declares. A key shared with the local edge wins over a declared platform, because

@@ -7,7 +7,7 @@
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
 import { decideLeaf, decidePresented } from "../core/certificate.ts"
-import { formatHex, parseHex } from "../core/der.ts"
+import { formatHex, parseHex } from "../core/hex.ts"
 import {
   decideAssertion,
   parseAssertion,

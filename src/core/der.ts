@@ -188,16 +188,3 @@ export function readTime(element: DerElement): number | undefined {
   const isCarried = date.getUTCFullYear() !== fullYear || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day
   return isCarried || hour > 23 || minute > 59 || second > 59 ? undefined : instant
 }
-
-/** Returns the octets as lower-case hex. */
-export function formatHex(octets: Uint8Array): string {
-  let text = ""
-  for (const octet of octets) text += octet.toString(16).padStart(2, "0")
-  return text
-}
-
-/** Returns the octets of an even number of hex digits of any case, or undefined. */
-export function parseHex(text: string): Uint8Array | undefined {
-  if (text.length % 2 !== 0 || !/^[0-9A-Fa-f]*$/.test(text)) return undefined
-  return Uint8Array.from({ length: text.length / 2 }, (_, i) => Number.parseInt(text.slice(i * 2, i * 2 + 2), 16))
-}

@@ -7,7 +7,8 @@
  *
  * @see RFC 4514 (text form), RFC 5280 §4.1.2.4 (Name)
  */
-import { formatHex, parseHex, readChildren, readDer, readOid, readText, readUtf8, TAG, type DerElement } from "./der.ts"
+import { readChildren, readDer, readOid, readText, readUtf8, TAG, type DerElement } from "./der.ts"
+import { formatHex, parseHex } from "./hex.ts"
 
 /** One attribute. `text` when the value is of a string type, otherwise `hex` of the whole DER value. */
 export type NameAttribute =

@@ -2,6 +2,8 @@
  * Request ids: what one looks like, and how one is minted. Pure: time and randomness are arguments.
  */
 
+import { formatHex } from "./hex.ts"
+
 const WELL_FORMED = /^[A-Za-z0-9][A-Za-z0-9._-]{7,63}$/
 
 /**
@@ -21,8 +23,7 @@ export function isRequestId(value: string): boolean {
  */
 export function mintRequestId(nowMs: number, random: Uint8Array): string {
   const time = nowMs.toString(16).padStart(12, "0")
-  let tail = ""
-  for (let i = 0; i < 10; i++) tail += (random[i] ?? 0).toString(16).padStart(2, "0")
+  const tail = formatHex(random.subarray(0, 10)).padEnd(20, "0")
   const variant = ((random[2] ?? 0) & 0x3f) | 0x80
   return `${time.slice(0, 8)}-${time.slice(8)}-7${tail.slice(1, 4)}-${variant.toString(16)}${tail.slice(6, 8)}-${tail.slice(8, 20)}`
 }

@@ -7,6 +7,8 @@
  * @see https://www.w3.org/TR/trace-context-2/
  */
 
+import { formatHex } from "./hex.ts"
+
 /** The trace of one request: `spanId` is this gateway's span and the parent of what the origin records. */
 export interface TraceContext {
   /** 32 lower-case hex digits, not all zero. */
@@ -20,6 +22,7 @@ export interface TraceContext {
   readonly tracestate: string | undefined
 }
 
+const ALL_ZERO = /^0+$/
 const SAMPLED = 0b01
 const RANDOM = 0b10
 const TRACESTATE_MEMBERS_MAX = 32
@@ -73,7 +76,7 @@ function parseTraceparent(
   const match = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/.exec(value)
   const [, version = "ff", traceId = "", spanId = "", flags = "", rest] = match ?? []
   if (version === "ff" || (version === "00" && rest !== undefined)) return undefined
-  if (/^0+$/.test(traceId) || /^0+$/.test(spanId)) return undefined
+  if (ALL_ZERO.test(traceId) || ALL_ZERO.test(spanId)) return undefined
   return { traceId, spanId, flags: Number.parseInt(flags, 16) }
 }
 
@@ -90,6 +93,6 @@ function parseTracestate(value: string): string | undefined {
 
 /** Octets as hex. All zero is no id; the chance is 2^-64, the mend is one bit. */
 function hexId(octets: Uint8Array): string {
-  const hex = Array.from(octets, (octet) => octet.toString(16).padStart(2, "0")).join("")
-  return /^0+$/.test(hex) ? `${hex.slice(0, -1)}1` : hex
+  const hex = formatHex(octets)
+  return ALL_ZERO.test(hex) ? `${hex.slice(0, -1)}1` : hex
 }

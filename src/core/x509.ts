@@ -7,18 +7,9 @@
  *
  * @see RFC 5280 §4.1, §4.2
  */
-import {
-  formatHex,
-  isNestingBounded,
-  readChildren,
-  readDer,
-  readLatin1,
-  readOid,
-  readTime,
-  TAG,
-  type DerElement,
-} from "./der.ts"
+import { isNestingBounded, readChildren, readDer, readLatin1, readOid, readTime, TAG, type DerElement } from "./der.ts"
 import { readName, type DistinguishedName } from "./distinguished-name.ts"
+import { formatHex } from "./hex.ts"
 
 /**
  * One subject alternative name. `value` holds the octets one to a character, so a NUL or a comma inside a name stays

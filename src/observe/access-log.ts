@@ -31,6 +31,7 @@ export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
         // Hono answers for thrown errors; whatever else is thrown ends here.
         c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
       }
+      if (!config.logsToConsole && buffer === undefined) return
       const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
       if (config.logsToConsole) console.log(formatEventJson(event))
       if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)

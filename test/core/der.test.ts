@@ -5,17 +5,8 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { DER_DEPTH_MAX } from "../../src/core/bounds.ts"
-import {
-  formatHex,
-  isNestingBounded,
-  parseHex,
-  readChildren,
-  readDer,
-  readOid,
-  readText,
-  readUtf8,
-  TAG,
-} from "../../src/core/der.ts"
+import { isNestingBounded, readChildren, readDer, readOid, readText, readUtf8, TAG } from "../../src/core/der.ts"
+import { formatHex } from "../../src/core/hex.ts"
 import { der, hex } from "./certificate-fixtures.ts"
 
 describe("readDer()", () => {
@@ -172,17 +163,4 @@ test("readUtf8() agrees with the platform's decoder", () => {
     }),
     { seed: 3, numRuns: 2_000 },
   )
-})
-
-test("parseHex() reads what formatHex() writes", () => {
-  fc.assert(
-    fc.property(fc.uint8Array(), (octets) => {
-      expect(parseHex(formatHex(octets).toUpperCase())).toEqual(octets)
-    }),
-    { seed: 4 },
-  )
-})
-
-test.each(["0", "0g", " 00", "0x00"])("parseHex() refuses %j", (text) => {
-  expect(parseHex(text)).toBeUndefined()
 })

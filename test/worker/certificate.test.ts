@@ -3,7 +3,7 @@
  * client, and with nothing else. Method: `request.cf` as Cloudflare or the local edge fills it, with real certificates.
  */
 import { describe, expect, test } from "vitest"
-import { formatHex } from "../../src/core/der.ts"
+import { formatHex } from "../../src/core/hex.ts"
 import { signedText, type EdgeAssertion } from "../../src/core/edge-assertion.ts"
 import { mintRequestId } from "../../src/core/request-id.ts"
 import {

@@ -1,0 +1,19 @@
+/**
+ * Goal: hex has one spelling going out and any case coming in. Method: round trips over random octets.
+ */
+import * as fc from "fast-check"
+import { expect, test } from "vitest"
+import { formatHex, parseHex } from "../../src/core/hex.ts"
+
+test("parseHex() reads what formatHex() writes", () => {
+  fc.assert(
+    fc.property(fc.uint8Array(), (octets) => {
+      expect(parseHex(formatHex(octets).toUpperCase())).toEqual(octets)
+    }),
+    { seed: 4 },
+  )
+})
+
+test.each(["0", "0g", " 00", "0x00"])("parseHex() refuses %j", (text) => {
+  expect(parseHex(text)).toBeUndefined()
+})
