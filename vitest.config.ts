@@ -5,11 +5,15 @@ export default defineConfig({
   test: {
     projects: [
       // Pure rules and the repository's own claims about itself: plain Node, milliseconds.
-      { test: { name: "core", include: ["test/core/**/*.test.ts", "test/repo/**/*.test.ts"] } },
-      // Stages and objects, inside workerd with the bindings of wrangler.toml.
+      { test: { name: "core", testTimeout: 60_000, include: ["test/core/**/*.test.ts", "test/repo/**/*.test.ts"] } },
+      // Stages and objects, inside workerd with the bindings of wrangler.toml; origin, sink and certificates outside of it.
       {
         plugins: [cloudflareTest({ wrangler: { configPath: "./wrangler.toml" } })],
-        test: { name: "worker", include: ["test/worker/**/*.test.ts"] },
+        test: {
+          name: "worker",
+          include: ["test/worker/**/*.test.ts"],
+          globalSetup: ["./test/worker/global-setup.ts"],
+        },
       },
       // The road as a caller travels it: a real TLS handshake, the edge, workerd, an origin, a sink.
       { test: { name: "e2e", include: ["test/e2e/**/*.test.ts"], testTimeout: 30_000, hookTimeout: 60_000 } },

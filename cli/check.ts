@@ -8,7 +8,7 @@ import { formatDuration } from "../src/core/time.ts"
 import { PIPELINE } from "../src/pipeline.ts"
 import { count, formatErrors } from "./configuration.ts"
 import { findFindings } from "./findings.ts"
-import { DEVELOPMENT_SKI } from "./development-ski.ts"
+import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import { createPaint, formatTable, printable, type Paint } from "./terminal.ts"
 import { environmentNames, findConfigFile, readEnvironment, type WranglerEnvironment } from "./wrangler-file.ts"
 

@@ -3,7 +3,7 @@
  * line per request.
  */
 import { relative } from "node:path"
-import { formatEventLine } from "../examples/sink/format.ts"
+import { formatEventLine, formatJsonLine } from "../examples/sink/format.ts"
 import { startDevelopment, type Development, type Notice } from "./development.ts"
 import { createPaint, printable, type Paint } from "./terminal.ts"
 
@@ -31,7 +31,7 @@ export async function runDev(flags: {
     samples: flags.samples,
     watches: true,
     paint,
-    onRecord: (event) => console.log(flags.json ? JSON.stringify(event) : formatEventLine(event, { color: isColored })),
+    onRecord: (event) => console.log(flags.json ? formatJsonLine(event) : formatEventLine(event, { color: isColored })),
     onNotice: notice,
   })
   ;(flags.json ? console.error : console.log)(formatBanner(development, flags, paint, performance.now() - startedMs))
@@ -41,13 +41,20 @@ export async function runDev(flags: {
   return 0
 }
 
-/** Resolves at the first interruption; a second one does not wait for anything. */
+/** Further signals within this time belong to the first: Ctrl-C reaches a whole process group, and npm hands it on again. In ms. */
+const SAME_INTERRUPTION_MS = 1_000
+
+/** Resolves at the first interruption; a later one does not wait for anything. */
 function interrupted(): Promise<void> {
   return new Promise((resolve) => {
+    let firstMs: number | undefined
     for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.once(signal, () => {
+      // Miniflare would end the process here, in the middle of requests. What it cleans up at the exit stays.
+      process.removeAllListeners(signal)
+      process.on(signal, () => {
+        if (firstMs !== undefined && performance.now() - firstMs > SAME_INTERRUPTION_MS) process.exit(130)
+        firstMs ??= performance.now()
         resolve()
-        process.once(signal, () => process.exit(130))
       })
     }
   })
@@ -105,9 +112,10 @@ function formatBanner(
 
 /** The lines to paste: each shows one thing that the gateway does. */
 function formatExamples({ pki, url }: Development, paint: Paint, show: (path: string) => string): readonly string[] {
-  const ca = `curl --cacert ${show(pki.ca.certificatePath)}`
+  const file = (path: string): string => quote(show(path))
+  const ca = `curl --cacert ${file(pki.ca.certificatePath)}`
   const [first] = pki.clients
-  const as = (path: string): string => `${ca} --cert ${show(path)}`
+  const as = (path: string): string => `${ca} --cert ${file(path)}`
   if (first === undefined) return []
   const examples: readonly (readonly [title: string, command: string])[] = [
     ["a request that is accepted", `${as(first.certificatePath)} -i ${url}/balance`],
@@ -129,4 +137,9 @@ function formatExamples({ pki, url }: Development, paint: Paint, show: (path: st
     `  ${paint("dim", "Try, in another terminal and from this directory:")}`,
     ...examples.flatMap(([title, command]) => ["", `  ${paint("dim", `# ${title}`)}`, `  ${command}`]),
   ]
+}
+
+/** Returns a word as a shell reads it back. */
+function quote(word: string): string {
+  return /^[\w./@%+=,-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

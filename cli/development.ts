@@ -8,15 +8,16 @@ import { randomBytes } from "node:crypto"
 import { watch, type FSWatcher } from "node:fs"
 import { readFile } from "node:fs/promises"
 import { createServer } from "node:net"
-import { dirname, join, resolve } from "node:path"
-import type { EdgeEvent } from "../edge/options.ts"
+import { setTimeout as delay } from "node:timers/promises"
+import { basename, dirname, join, resolve } from "node:path"
+import type { EdgeEvent, EdgeMaterial } from "../edge/options.ts"
 import { startEdge } from "../edge/server.ts"
 import { startBank } from "../examples/bank/server.ts"
 import { startSink } from "../examples/sink/server.ts"
 import type { Config } from "../src/config/config.ts"
 import { loadAccepted } from "./configuration.ts"
-import { ensureDevelopmentPki } from "./pki-command.ts"
-import type { Pki } from "./pki.ts"
+import { ensureDevelopmentPki } from "./pki.ts"
+import type { Pki } from "./pki/ensure.ts"
 import type { Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 import { startWorkerProcess } from "./worker-process.ts"
@@ -57,6 +58,11 @@ export interface Development {
   readonly config: Config
   readonly pki: Pki
   readonly worker: { readonly hostname: string; readonly port: number; readonly bundleBytes: number }
+  /**
+   * Takes configuration, sources and certificates over anew, with other overrides when some are given. Rejects and keeps
+   * what runs when any of it does not hold.
+   */
+  reload(overrides?: Readonly<Record<string, unknown>>): Promise<void>
   /** Addresses of the samples, when they run. */
   readonly bankUrl: string | undefined
   readonly sinkUrl: string | undefined
@@ -68,20 +74,24 @@ export interface Development {
 }
 
 const LOOPBACK = "127.0.0.1"
+/** What the queue takes from an isolate's flush to the sink on one machine, with room, in ms. */
+const QUEUE_MOMENT_MS = 200
 
 /** Starts everything and returns once the edge accepts connections. */
 export async function startDevelopment(options: DevelopmentOptions): Promise<Development> {
   const file = findConfigFile(options.configFile)
-  const read = () => {
+  const read = (overrides = options.overrides) => {
     const environment = readEnvironment(file, options.environment)
-    const merged = { ...environment, vars: { ...environment.vars, ...options.overrides } }
+    const merged = { ...environment, vars: { ...environment.vars, ...overrides } }
     return { environment: merged, config: loadAccepted(merged, options.paint).config }
   }
   const { environment, config } = read()
   await refuseTakenPort(options.port)
   const closers: (() => Promise<void>)[] = []
   const close = async (): Promise<void> => {
-    for (const closer of closers.splice(0).toReversed()) await closer()
+    const failures: unknown[] = []
+    for (const closer of closers.splice(0).toReversed()) await closer().catch((error: unknown) => failures.push(error))
+    if (failures.length > 0) throw failures[0]
   }
   try {
     const pki = await ensureDevelopmentPki(environment, config.hosts, options.state)
@@ -97,10 +107,10 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const bankUrl = bank && `http://${LOOPBACK}:${bank.port}`
     const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
     const assertionKey = randomBytes(32)
-    const overridesOf = (vars: Readonly<Record<string, unknown>>) => ({
-      ...options.overrides,
+    const overridesOf = (vars: Readonly<Record<string, unknown>>, overrides = options.overrides) => ({
+      ...overrides,
       ...(bankUrl === undefined ? {} : { ORIGINS: withUrl(vars["ORIGINS"], "bank", bankUrl) }),
-      ...(sinkUrl === undefined ? {} : { SINKS: [{ kind: "otlp", url: sinkUrl }] }),
+      ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: [{ kind: "otlp", url: sinkUrl }] }),
       // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
       PLATFORM: undefined,
       EDGE_KEY: assertionKey.toString("hex"),
@@ -118,25 +128,28 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       onRestart: () =>
         options.onNotice({ level: "warn", text: "workerd died and was started again; stored state is intact" }),
     })
-    closers.push(() => worker.close())
+    closers.push(async () => {
+      // The events of the last requests wait up to log_flush in the isolate; their queue and sink get a moment more.
+      await delay(config.flushMs + QUEUE_MOMENT_MS)
+      await worker.close()
+    })
     const edge = await startEdge({
       port: options.port,
-      certificate: await readFile(pki.server.certificatePath, "utf8"),
-      privateKey: await readFile(pki.server.keyPath, "utf8"),
-      clientCas: await readFile(pki.ca.certificatePath, "utf8"),
-      crls: [await readFile(pki.crlPath, "utf8")],
-      hosts: [...config.hosts],
+      ...(await readMaterial(pki, config)),
       worker: { hostname: worker.hostname, port: worker.port },
       assertionKey,
       onEvent: (event) => noticeOf(event).forEach(options.onNotice),
     })
     closers.push(() => edge.close())
+    const reload = async (overrides = options.overrides): Promise<void> => {
+      const fresh = read(overrides)
+      // A new client gets its certificate, a new host its name in the server's.
+      const freshPki = await ensureDevelopmentPki(fresh.environment, fresh.config.hosts, options.state)
+      const material = await readMaterial(freshPki, fresh.config)
+      await worker.reload(overridesOf(fresh.environment.vars, overrides))
+      edge.reload(material)
+    }
     if (options.watches) {
-      const reload = async (): Promise<void> => {
-        const fresh = read()
-        await worker.reload(overridesOf(fresh.environment.vars))
-        edge.reload({ hosts: [...fresh.config.hosts] })
-      }
       const watchers = watchSources(file, reload, options.onNotice)
       closers.push(async () => watchers.forEach((watcher) => watcher.close()))
     }
@@ -149,6 +162,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       worker,
       bankUrl,
       sinkUrl,
+      reload,
       stopBank,
       stopSink,
       close,
@@ -168,12 +182,32 @@ async function refuseTakenPort(port: number): Promise<void> {
   }).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "EADDRINUSE")
       throw new UsageError(
-        `Port ${port} is taken: something else listens there, perhaps another gateway.\nChoose another one: npm start -- --port ${port + 1000}`,
+        `Port ${port} is taken: something else listens there, perhaps another gateway.\nChoose another one: npm start -- --port ${port > 64_535 ? port - 1_000 : port + 1_000}`,
       )
     if (error.code === "EACCES")
       throw new UsageError(`Port ${port} needs privileges. Choose one above 1023: npm start -- --port 8443`)
     throw error
   })
+}
+
+/** What the edge proves itself with, whom it believes and what it serves. */
+async function readMaterial(pki: Pki, config: Config): Promise<EdgeMaterial> {
+  return {
+    certificate: await readFile(pki.server.certificatePath, "utf8"),
+    privateKey: await readFile(pki.server.keyPath, "utf8"),
+    clientCas: await readFile(pki.ca.certificatePath, "utf8"),
+    crls: [await readFile(pki.crlPath, "utf8")],
+    hosts: [...config.hosts],
+  }
+}
+
+/** Takes every variable of sinks away: events of an experiment are nothing for a real collector. */
+function withoutSinks(vars: Readonly<Record<string, unknown>>): Readonly<Record<string, undefined>> {
+  return Object.fromEntries(
+    Object.keys(vars)
+      .filter((name) => name.startsWith("SINKS"))
+      .map((name) => [name, undefined]),
+  )
 }
 
 function withUrl(origins: unknown, name: string, url: string): unknown {
@@ -204,7 +238,10 @@ function watchSources(
   }
   const root = dirname(file)
   return [
-    watch(file, schedule),
+    // The directory, not the file: editors put a new file in the place of the old one.
+    watch(root, (_, name) => {
+      if (name === null || name === basename(file)) schedule()
+    }),
     ...["src", "durable-objects"].flatMap((folder) => {
       try {
         return [watch(join(root, folder), { recursive: true }, schedule)]
@@ -220,7 +257,10 @@ function noticeOf(event: EdgeEvent): readonly Notice[] {
   switch (event.kind) {
     case "refused":
       return [
-        { level: "warn", text: `edge refused ${event.method} ${event.target} with ${event.status} ${event.code}` },
+        {
+          level: "warn",
+          text: `edge refused ${event.method} ${event.target} with ${event.status} ${event.code}, request ${event.requestId}`,
+        },
       ]
     case "tls-failed":
       return [{ level: "warn", text: `TLS handshake failed: ${event.reason}` }]

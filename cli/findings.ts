@@ -48,9 +48,15 @@ function checkBindings(
   }
   if (!sqliteClasses.includes("ClientGate"))
     findings.push(error("migrations", 'lacks new_sqlite_classes = ["ClientGate"]'))
-  if (config.sinks.length > 0 && !queueProducers.includes("EVENTS")) {
+  const events = queueProducers.find(({ binding }) => binding === "EVENTS")
+  if (config.sinks.length > 0 && events === undefined) {
     findings.push(
       error("queues.producers", 'lacks binding = "EVENTS": SINKS are configured, but no event would reach them'),
+    )
+  }
+  if (config.sinks.length > 0 && events !== undefined && !queueConsumers.some(({ queue }) => queue === events.queue)) {
+    findings.push(
+      error("queues.consumers", `lacks queue = "${events.queue}": this Worker delivers what it puts into that queue`),
     )
   }
   for (const { queue, dead_letter_queue: deadLetterQueue } of queueConsumers) {

@@ -1,179 +1,58 @@
 /**
- * The development PKI: everything that real mTLS on one machine needs, made once and kept in order by {@link ensurePki}.
- * It decides which files there are and when one is issued anew; what a certificate looks like is `pki-certificate.ts`.
- * Running it twice changes nothing. For development only: the CA's key lies in the clear beside its certificate.
- * Called by the `sekisho` command and by the end-to-end tests; the clock is an argument.
+ * `sekisho pki`: makes or renews the development PKI for the clients of a configuration.
  */
-import { X509Certificate } from "node:crypto"
-import { join } from "node:path"
-import { AUTHORITY_CERTIFICATE_FILE, AUTHORITY_KEY_FILE, AUTHORITY_SUBJECT, ensureAuthority } from "./pki-authority.ts"
-import {
-  type Authority,
-  createAuthority,
-  isLeafAsPlanned,
-  issueLeaf,
-  type PemPair,
-  subjectKeyIdentifierOf,
-} from "./pki-certificate.ts"
-import { isCrlCurrent, issueCrl } from "./pki-crl.ts"
-import {
-  closeToOthers,
-  createPrivateDirectory,
-  PUBLIC_MODE,
-  readTextIfPresent,
-  SECRET_MODE,
-  writeWhole,
-} from "./pki-files.ts"
-import { parseSubject } from "./pki-name.ts"
-import { type LeafFile, type PkiClientOptions, type PkiSpecimen, planLeaves } from "./pki-plan.ts"
-import { formatReadme } from "./pki-readme.ts"
+import { join, relative, resolve } from "node:path"
+import { loadAccepted } from "./configuration.ts"
+import { ensurePki, type Pki } from "./pki/ensure.ts"
+import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
+import { planClients } from "./pki/clients.ts"
+import { createPaint, formatTable } from "./terminal.ts"
+import { UsageError } from "./usage-error.ts"
+import { findConfigFile, readEnvironment, type WranglerEnvironment } from "./wrangler-file.ts"
 
-/** What a directory is to hold. */
-export interface PkiOptions {
-  readonly clients: readonly PkiClientOptions[]
-  /** Names of the server certificate; 127.0.0.1 and ::1 are always added. */
-  readonly hosts: readonly string[]
-  /** Epoch ms that validity is counted from. */
-  readonly nowMs: number
-  /** Issue every leaf and the revocation list anew, under the same CA. Default false. */
-  readonly renew?: boolean
-  /** Make a new CA and keep the old one as `ca.pem.bak-<timestamp>`; every leaf is then issued anew. Default false. */
-  readonly replaceCa?: boolean
+/** Returns the development PKI for an environment, made or renewed under `<state>/pki`. */
+export async function ensureDevelopmentPki(
+  environment: WranglerEnvironment,
+  hosts: ReadonlySet<string>,
+  state: string,
+  options: { readonly renew?: boolean; readonly replaceCa?: boolean } = {},
+): Promise<Pki> {
+  const clients = planClients(environment, DEVELOPMENT_SKI)
+  if (clients.length === 0) {
+    throw new UsageError(
+      `No client of this configuration can be served by the development CA. Add [vars.ISSUERS] development = { ski = "${DEVELOPMENT_SKI}" } and a client whose certificate names that issuer.`,
+    )
+  }
+  return ensurePki(join(resolve(state), "pki"), { clients, hosts: [...hosts], nowMs: Date.now(), ...options })
 }
 
-/** One certificate on disk. `keyPath` equals `certificatePath` where one file holds both. */
-export interface PkiCertificate {
-  readonly certificatePath: string
-  readonly keyPath: string
-  /** SHA-256 of the DER, 64 lower-case hex digits. */
-  readonly fingerprint: string
-  /** Upper-case hex. */
-  readonly serial: string
-  readonly notBeforeMs: number
-  readonly notAfterMs: number
-}
-
-/** What {@link ensurePki} found or made. Paths are `directory` joined with the file's name. */
-export interface Pki {
-  readonly directory: string
-  readonly ca: PkiCertificate & {
-    /** Upper-case hex without separators, as `certIssuerSKI` of a client's `request.cf.tlsClientAuth` gives it. */
-    readonly subjectKeyIdentifier: string
-  }
-  readonly server: PkiCertificate
-  readonly crlPath: string
-  readonly clients: readonly (PkiCertificate & { readonly id: string })[]
-  /** Certificates that say what the first client's says and each have one flaw. */
-  readonly specimens: Readonly<Record<PkiSpecimen, PkiCertificate>>
-  /** Files that this call wrote, relative to `directory`, in order; empty when everything was as it should be. */
-  readonly created: readonly string[]
-}
-
-/**
- * Returns the development PKI in `directory`, having made or renewed whatever is missing, about to expire or no longer
- * what `options` ask for. What is in order is not touched, byte for byte, and the CA is never replaced unless
- * `replaceCa` says so.
- *
- * @throws PkiError when the CA is there but unusable, or when an option cannot be met; nothing is written then
- */
-export async function ensurePki(directory: string, options: PkiOptions): Promise<Pki> {
-  const { nowMs } = options
-  const leaves = planLeaves(options.clients, options.hosts)
-  await createPrivateDirectory(join(directory, "clients"))
-  const { authority, created: authorityFiles } = await ensureAuthority(directory, nowMs, options.replaceCa === true)
-  const created = [...authorityFiles]
-  for (const leaf of leaves.all) {
-    if (await keepLeaf(directory, leaf, authority, nowMs, options.renew === true)) created.push(leaf.certificateFile)
-  }
-  const revoked = await describe(directory, leaves.specimens.revoked)
-  if (await keepCrl(directory, authority, revoked.serial, nowMs, options.renew === true)) created.push("crl.pem")
-  const readme = formatReadme(options.clients.map((client) => client.id))
-  if ((await readTextIfPresent(join(directory, "README.txt"))) !== readme) {
-    await writeWhole(join(directory, "README.txt"), readme, PUBLIC_MODE)
-    created.push("README.txt")
-  }
-  const ca = await describe(directory, { certificateFile: AUTHORITY_CERTIFICATE_FILE, keyFile: AUTHORITY_KEY_FILE })
-  return {
-    directory,
-    ca: { ...ca, subjectKeyIdentifier: subjectKeyIdentifierOf(authority.certificate) },
-    server: await describe(directory, leaves.server),
-    crlPath: join(directory, "crl.pem"),
-    clients: await Promise.all(
-      leaves.clients.map(async ({ id, leaf }) => ({ id, ...(await describe(directory, leaf)) })),
+/** Runs the command and returns its exit code. */
+export async function runPki(flags: {
+  readonly config: string
+  readonly environment: string | undefined
+  readonly state: string
+  readonly renew: boolean
+  readonly replaceCa: boolean
+}): Promise<number> {
+  const paint = createPaint(process.stdout)
+  const environment = readEnvironment(findConfigFile(flags.config), flags.environment)
+  const { config } = loadAccepted(environment, paint)
+  const pki = await ensureDevelopmentPki(environment, config.hosts, flags.state, flags)
+  const show = (path: string): string => relative(process.cwd(), path)
+  const days = (ms: number): string => String(Math.floor((ms - Date.now()) / 86_400_000))
+  const rows = [
+    ["CA", show(pki.ca.certificatePath), days(pki.ca.notAfterMs), pki.ca.fingerprint.slice(0, 16)],
+    ["server", show(pki.server.certificatePath), days(pki.server.notAfterMs), pki.server.fingerprint.slice(0, 16)],
+    ...[...pki.clients.map((client) => [client.id, client] as const), ...Object.entries(pki.specimens)].map(
+      ([name, item]) => [name, show(item.certificatePath), days(item.notAfterMs), item.fingerprint.slice(0, 16)],
     ),
-    specimens: {
-      revoked,
-      expired: await describe(directory, leaves.specimens.expired),
-      "not-yet-valid": await describe(directory, leaves.specimens["not-yet-valid"]),
-      "wrong-eku": await describe(directory, leaves.specimens["wrong-eku"]),
-      foreign: await describe(directory, leaves.specimens.foreign),
-    },
-    created,
-  }
-}
-
-/** Issues a leaf unless it is as planned, and returns whether it did. */
-async function keepLeaf(
-  directory: string,
-  { certificateFile, keyFile, plan, signer }: LeafFile,
-  authority: Authority,
-  nowMs: number,
-  renews: boolean,
-): Promise<boolean> {
-  const certificatePath = join(directory, certificateFile)
-  const keyPath = join(directory, keyFile)
-  const found = await readPair(certificatePath, keyPath)
-  if (found !== undefined) {
-    await closeToOthers(keyPath)
-    if (!renews && isLeafAsPlanned(found, plan, authority, signer, nowMs)) return false
-  }
-  const issuer = signer === "own" ? authority : await createAuthority(parseSubject(AUTHORITY_SUBJECT), nowMs)
-  const pair = await issueLeaf(issuer, plan, nowMs)
-  if (certificatePath === keyPath) {
-    await writeWhole(certificatePath, pair.certificatePem + pair.keyPem, SECRET_MODE)
-  } else {
-    await writeWhole(keyPath, pair.keyPem, SECRET_MODE)
-    await writeWhole(certificatePath, pair.certificatePem, PUBLIC_MODE)
-  }
-  return true
-}
-
-async function readPair(certificatePath: string, keyPath: string): Promise<PemPair | undefined> {
-  const certificateText = await readTextIfPresent(certificatePath)
-  const keyText = await readTextIfPresent(keyPath)
-  if (certificateText === undefined || keyText === undefined) return undefined
-  const keyStart = keyText.indexOf("-----BEGIN PRIVATE KEY-----")
-  const certificateEnd = certificatePath === keyPath ? keyStart : certificateText.length
-  return { certificatePem: certificateText.slice(0, certificateEnd), keyPem: keyText.slice(keyStart) }
-}
-
-/** Issues the revocation list unless it is current, and returns whether it did. */
-async function keepCrl(
-  directory: string,
-  authority: Authority,
-  revokedSerial: string,
-  nowMs: number,
-  renews: boolean,
-): Promise<boolean> {
-  const path = join(directory, "crl.pem")
-  const found = await readTextIfPresent(path)
-  if (!renews && found !== undefined && (await isCrlCurrent(found, authority, revokedSerial, nowMs))) return false
-  await writeWhole(path, await issueCrl(authority, found, revokedSerial, nowMs), PUBLIC_MODE)
-  return true
-}
-
-async function describe(
-  directory: string,
-  { certificateFile, keyFile }: Pick<LeafFile, "certificateFile" | "keyFile">,
-): Promise<PkiCertificate> {
-  const certificatePath = join(directory, certificateFile)
-  const certificate = new X509Certificate((await readTextIfPresent(certificatePath)) ?? "")
-  return {
-    certificatePath,
-    keyPath: join(directory, keyFile),
-    fingerprint: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
-    serial: certificate.serialNumber,
-    notBeforeMs: certificate.validFromDate.getTime(),
-    notAfterMs: certificate.validToDate.getTime(),
-  }
+    ["CRL", show(pki.crlPath), "", ""],
+  ]
+  console.log(`\n${formatTable(["", "file", "days", "sha-256"], rows, paint)}\n`)
+  console.log(
+    pki.created.length === 0
+      ? "  Everything was in order; nothing was changed.\n"
+      : `  Made now: ${pki.created.join(", ")}\n`,
+  )
+  return 0
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // The command runs TypeScript directly, which needs Node 22.18 or newer. On an older Node this file hands over to the one
 // that `npm ci` installed beside the project.
-import { spawnSync } from "node:child_process"
+import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -23,9 +23,12 @@ if (major > 22 || (major === 22 && minor >= 18)) {
     )
     process.exit(1)
   }
-  const { status } = spawnSync(node, [entry, ...process.argv.slice(2)], {
+  const child = spawn(node, [entry, ...process.argv.slice(2)], {
     stdio: "inherit",
     shell: process.platform === "win32",
   })
-  process.exit(status ?? 1)
+  // A signal that was sent to this process only is meant for the command; one from a terminal reaches both, and the
+  // command takes the two for one.
+  for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => child.kill(signal))
+  child.on("close", (status) => process.exit(status ?? 1))
 }

@@ -1,11 +1,9 @@
 /**
- * The `sekisho` command: finds the verb, parses its flags, prints errors for people.
+ * The `sekisho` command: finds the verb, parses its flags, prints errors for people. What a verb needs is loaded once its
+ * flags hold: wrangler alone takes a second.
  */
 import { parseArgs } from "node:util"
-import { runCheck } from "./check.ts"
-import { runDev } from "./dev.ts"
-import { runPki } from "./pki-command.ts"
-import { PkiError } from "./pki-error.ts"
+import { PkiError } from "./pki/error.ts"
 import { createPaint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 
@@ -49,10 +47,13 @@ async function run(argv: readonly string[]): Promise<number> {
           json: { type: "boolean", default: false },
         },
       })
-      return runDev({ ...values, port: parsePort(values.port), environment: values.env })
+      const port = parsePort(values.port)
+      const { runDev } = await import("./dev.ts")
+      return runDev({ ...values, port, environment: values.env })
     }
     case "check": {
       const { values } = parseArgs({ args, options: FILE_FLAGS })
+      const { runCheck } = await import("./check.ts")
       return runCheck({ config: values.config, environment: values.env })
     }
     case "pki": {
@@ -65,6 +66,7 @@ async function run(argv: readonly string[]): Promise<number> {
           "replace-ca": { type: "boolean", default: false },
         },
       })
+      const { runPki } = await import("./pki.ts")
       return runPki({
         config: values.config,
         environment: values.env,

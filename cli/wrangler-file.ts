@@ -15,7 +15,7 @@ export interface WranglerEnvironment {
   readonly previewUrls: boolean | undefined
   readonly objectBindings: readonly { readonly name: string; readonly class_name: string }[]
   readonly sqliteClasses: readonly string[]
-  readonly queueProducers: readonly string[]
+  readonly queueProducers: readonly { readonly binding: string; readonly queue: string }[]
   readonly queueConsumers: readonly { readonly queue: string; readonly dead_letter_queue?: string | undefined }[]
 }
 
@@ -54,7 +54,7 @@ export function readEnvironment(file: string, name: string | undefined): Wrangle
     sqliteClasses: config.migrations.flatMap(
       (migration: { readonly new_sqlite_classes?: string[] }) => migration.new_sqlite_classes ?? [],
     ),
-    queueProducers: (config.queues.producers ?? []).map((producer: { readonly binding: string }) => producer.binding),
+    queueProducers: config.queues.producers ?? [],
     queueConsumers: config.queues.consumers ?? [],
   }
 }

@@ -6,34 +6,8 @@
  *
  * @see RFC 9110 §7.6.1
  */
-import { parseConnection } from "../src/core/forwarding.ts"
+import { isHopByHop, parseConnection } from "../src/core/forwarding.ts"
 import type { Field, Framing } from "./request-grammar.ts"
-
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
-  "connection",
-  "expect",
-  "http2-settings",
-  "keep-alive",
-  "proxy-authorization",
-  "proxy-connection",
-  "te",
-  "trailer",
-  "transfer-encoding",
-  "upgrade",
-])
-
-/** Fields that `Connection` cannot remove: without them the message would end elsewhere or mean something else. */
-const NOT_NOMINABLE: ReadonlySet<string> = new Set([
-  "authorization",
-  "content-encoding",
-  "content-length",
-  "content-range",
-  "content-type",
-  "cookie",
-  "host",
-  "idempotency-key",
-  "set-cookie",
-])
 
 /** Fields in which the edge and nobody else speaks: the connection details (fact 3 of the threat model) and the address. */
 const EDGE_FAMILIES: readonly string[] = ["mf-", "cf-", "x-forwarded-"]
@@ -50,7 +24,9 @@ export function requestFields(fields: readonly Field[], framing: Framing, method
   const nominated = readNominated(fields)
   const kept = fields.filter(([name]) => {
     const key = name.toLowerCase()
-    return isKept(key, nominated) && !EDGE_FIELDS.has(key) && !EDGE_FAMILIES.some((family) => key.startsWith(family))
+    return (
+      !isHopByHop(key, nominated) && !EDGE_FIELDS.has(key) && !EDGE_FAMILIES.some((family) => key.startsWith(family))
+    )
   })
   const isBodyExpected = method === "POST" || method === "PUT" || method === "PATCH"
   return [
@@ -70,11 +46,7 @@ export function responseFields(rawHeaders: readonly string[]): string[] {
   const fields: Field[] = []
   for (let i = 0; i < rawHeaders.length; i += 2) fields.push([rawHeaders[i] ?? "", rawHeaders[i + 1] ?? ""])
   const nominated = readNominated(fields)
-  return fields.filter(([name]) => isKept(name.toLowerCase(), nominated)).flat()
-}
-
-function isKept(key: string, nominated: ReadonlySet<string>): boolean {
-  return !HOP_BY_HOP.has(key) && (!nominated.has(key) || NOT_NOMINABLE.has(key))
+  return fields.filter(([name]) => !isHopByHop(name.toLowerCase(), nominated)).flat()
 }
 
 /** Connection may stand on several lines; they are one list. */

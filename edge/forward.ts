@@ -2,7 +2,13 @@
  * Carries one exchange to the Worker and back: streams both bodies with back-pressure, ends one side when the other
  * breaks, and never lets a truncated answer look complete. What to answer when the Worker fails is the caller's.
  */
-import { request as startRequest, type Agent, type IncomingMessage, type ServerResponse } from "node:http"
+import {
+  request as startRequest,
+  type Agent,
+  type ClientRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from "node:http"
 import { responseFields } from "./fields.ts"
 import type { EdgeTimeouts, WorkerAddress } from "./options.ts"
 
@@ -58,7 +64,7 @@ export function forward(exchange: Exchange): () => void {
     return isFirst
   }
   outgoing.on("response", (incoming) => {
-    if (settle()) answer(exchange, incoming, () => outgoing.destroy())
+    if (settle()) answer(exchange, incoming, () => cutOff(outgoing))
   })
   const fail = (reason: string, isSent: boolean): void => {
     // After the response has started, its own events tell how it ended.
@@ -69,7 +75,7 @@ export function forward(exchange: Exchange): () => void {
   outgoing.on("close", () => fail("closed without an answer", true))
   response.on("close", () => {
     settle()
-    if (!response.writableFinished) outgoing.destroy()
+    if (!response.writableFinished) cutOff(outgoing)
   })
   // An aborted body is followed by the close of the response.
   request.on("error", () => {})
@@ -80,8 +86,14 @@ export function forward(exchange: Exchange): () => void {
   } else outgoing.end()
   return () => {
     settle()
-    outgoing.destroy()
+    cutOff(outgoing)
   }
+}
+
+/** Ends an exchange at once. workerd takes a half-closed connection for a patient caller; only a reset tells it to stop. */
+function cutOff(outgoing: ClientRequest): void {
+  outgoing.socket?.resetAndDestroy()
+  outgoing.destroy()
 }
 
 function answer(exchange: Exchange, incoming: IncomingMessage, abandon: () => void): void {
@@ -89,7 +101,8 @@ function answer(exchange: Exchange, incoming: IncomingMessage, abandon: () => vo
   // A connection whose request was not read to its end has no place where the next one starts.
   const isLast = exchange.isLast() || (exchange.hasBody && !request.complete)
   const fields = [...responseFields(incoming.rawHeaders), ...(isLast ? ["Connection", "close"] : [])]
-  incoming.on("error", () => response.destroy())
+  // Every way in which an answer can break off ends in its close.
+  incoming.on("error", () => {})
   incoming.on("close", () => {
     if (!incoming.complete) response.destroy()
   })

@@ -3,7 +3,7 @@
  * the answer is a best reading of them and the connection ends in every case. Pure and total; called by `edge/server.ts`.
  */
 import type { ProblemCode } from "../src/core/problem.ts"
-import { codeOfTarget, METHODS } from "./request-grammar.ts"
+import { codeOfTarget, isRoutable } from "./request-grammar.ts"
 
 /** An error of Node's HTTP server as far as it is looked at. */
 export interface ParserError {
@@ -25,7 +25,7 @@ export function codeOfParserError(error: ParserError): ProblemCode | undefined {
   const packet = Buffer.from(error.rawPacket?.subarray(0, EXCERPT_BYTES_MAX) ?? []).toString("latin1")
   const { method, target } = REQUEST_LINE.exec(packet)?.groups ?? {}
   // Node knows only registered methods; to a caller an unknown one is no different from one that no route lists.
-  if (code === "HPE_INVALID_METHOD" && method !== undefined && /^[A-Za-z]/.test(method) && !METHODS.includes(method)) {
+  if (code === "HPE_INVALID_METHOD" && method !== undefined && /^[A-Za-z]/.test(method) && !isRoutable(method)) {
     return "method-not-allowed"
   }
   if (code === "HPE_INVALID_URL" && target !== undefined) return codeOfTarget(target)

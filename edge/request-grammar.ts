@@ -9,6 +9,7 @@
  */
 import { HEADER_BYTES_MAX, HEADER_COUNT_MAX, TARGET_BYTES_MAX } from "../src/core/bounds.ts"
 import type { ProblemCode } from "../src/core/problem.ts"
+import { METHODS } from "../src/core/route.ts"
 import { parseHost } from "../src/core/target.ts"
 
 /** A header field as sent. */
@@ -41,9 +42,6 @@ export type RequestDecision =
     }
   | { readonly accepted: false; readonly code: ProblemCode }
 
-/** The methods a route can list; the Allow field of an answer that refuses any other. */
-export const METHODS: readonly string[] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/
 const PLAIN_NAME = /^[A-Za-z0-9-]+$/
 /** Visible ASCII, space and tab: workerd turns octets above into U+FFFD, which makes distinct values equal. */
@@ -51,6 +49,11 @@ const VALUE = /^[\t\x20-\x7e]*$/
 /** Origin-form in visible ASCII. A fragment is no part of a request target. */
 const ORIGIN_FORM = /^\/[!-"$-~]*$/
 const ABSOLUTE_FORM = /^[A-Za-z][A-Za-z0-9+.-]*:/
+
+/** Returns true for a method that a route can list. */
+export function isRoutable(method: string): boolean {
+  return (METHODS as readonly string[]).includes(method)
+}
 
 /** Fields that mean one value. Readers disagree on which of two counts: Node takes the first, workerd joins them. */
 const SINGLETONS: ReadonlySet<string> = new Set([
@@ -78,7 +81,7 @@ export function decideRequest(request: RawRequest): RequestDecision {
   const hostField = fields.find(([name]) => name.toLowerCase() === "host")?.[1]
   const host = hostField === undefined ? undefined : parseHost(hostField)?.host
   if (hostField === undefined || host === undefined) return refuse("host-rejected")
-  if (!METHODS.includes(method)) return refuse(TOKEN.test(method) ? "method-not-allowed" : "malformed-request")
+  if (!isRoutable(method)) return refuse(TOKEN.test(method) ? "method-not-allowed" : "malformed-request")
   // Asterisk-form asks the server itself what it can do, and only OPTIONS may ask (RFC 9112 §3.2.4).
   const isServerWide = target === "*" && method === "OPTIONS"
   if (!isServerWide && !ORIGIN_FORM.test(target)) return refuse(codeOfTarget(target))

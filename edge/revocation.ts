@@ -9,7 +9,7 @@
  * @see RFC 5280 §5, §6.3
  */
 import { verify, type X509Certificate } from "node:crypto"
-import { formatHex, readChildren, readDer, readLatin1, readOid, TAG, type DerElement } from "../src/core/der.ts"
+import { formatHex, readChildren, readDer, readOid, readTime, TAG, type DerElement } from "../src/core/der.ts"
 import { formatRfc4514, readName } from "../src/core/distinguished-name.ts"
 
 /** One list. Serials are lower-case hex without a leading zero octet; instants are epoch ms. */
@@ -137,16 +137,6 @@ function refuseExtensions(list: DerElement | undefined): string | undefined {
 /** Returns a serial as the octets print: lower-case hex without the sign octet. */
 function formatSerial(content: Uint8Array): string {
   return formatHex(content).replace(/^00(?=.)/, "")
-}
-
-function readTime(element: DerElement): number | undefined {
-  if (element.tag !== TAG.utcTime && element.tag !== TAG.generalizedTime) return undefined
-  const match = /^(\d{2}|\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(readLatin1(element.content))
-  const [year, month, day, hour, minute, second] = match?.slice(1) ?? []
-  if (year === undefined || (element.tag === TAG.utcTime) !== (year.length === 2)) return undefined
-  const century = year.length === 4 ? "" : Number(year) >= 50 ? "19" : "20"
-  const instant = Date.parse(`${century}${year}-${month}-${day}T${hour}:${minute}:${second}Z`)
-  return Number.isNaN(instant) ? undefined : instant
 }
 
 /**

@@ -13,6 +13,7 @@ import type { TLSSocket } from "node:tls"
 import { HEADER_BYTES_MAX, RETRY_AFTER_SECONDS_DEFAULT, TARGET_BYTES_MAX } from "../src/core/bounds.ts"
 import type { ProblemCode } from "../src/core/problem.ts"
 import { mintRequestId } from "../src/core/request-id.ts"
+import { METHODS } from "../src/core/route.ts"
 import { ASSERTION_KEY_BYTES, formatBlob } from "./assertion.ts"
 import { Connection, readAddress } from "./connection.ts"
 import { requestFields } from "./fields.ts"
@@ -27,13 +28,11 @@ import {
 } from "./options.ts"
 import { codeOfParserError, type ParserError } from "./parser-error.ts"
 import { createRefusal, formatRefusal, type Refusal, type RefusalOptions } from "./refusal.ts"
-import { decideRequest, METHODS } from "./request-grammar.ts"
+import { decideRequest } from "./request-grammar.ts"
 import { findUncovered } from "./revocation.ts"
 import { readServerName, readSettings, tlsOptions, type Settings } from "./settings.ts"
 import { describePeer } from "./tls-client-auth.ts"
 import type { Trust } from "./trust.ts"
-
-export type { Edge, EdgeEvent, EdgeMaterial, EdgeOptions } from "./options.ts"
 
 /**
  * Room for the longest header section and for a target beyond its bound, in octets: such a request is parsed, so that

@@ -40,13 +40,14 @@ export const PIPELINE = [
   {
     verb: "admit",
     stage: "target",
-    decides: "host on the allow-list, path in canonical form",
+    decides: "host on the allow-list, path in canonical form, no field that says two things",
     refuses: [
       "host-rejected",
       "misdirected-request",
       "path-rejected",
       "uri-too-long",
       "headers-too-large",
+      "malformed-header",
       "duplicate-header",
       "malformed-request",
     ],

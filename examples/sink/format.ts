@@ -70,8 +70,7 @@ function formatDetails(event: Readonly<Record<string, unknown>>, paint: Palette)
   const remaining = numberIn(event, "rate_limit_remaining")
   if (remaining !== undefined) details.push(paint[remaining > 0 ? "dim" : "yellow"](`${remaining} left`))
   const retryAfterMs = numberIn(event, "rate_limit_retry_after_ms")
-  if (retryAfterMs !== undefined && retryAfterMs > 0)
-    details.push(paint.yellow(`retry in ${(retryAfterMs / 1_000).toFixed(retryAfterMs < 9_950 ? 1 : 0)} s`))
+  if (retryAfterMs !== undefined && retryAfterMs > 0) details.push(paint.yellow(`retry in ${formatWait(retryAfterMs)}`))
   const daysLeft = numberIn(event, "certificate_days_left")
   if (daysLeft !== undefined && daysLeft <= CERTIFICATE_DAYS_SHOWN) {
     const text = daysLeft < 0 ? "certificate expired" : `certificate ends in ${Math.floor(daysLeft)} d`
@@ -170,4 +169,9 @@ function statusColor(status: number | undefined): Color {
 function outcomeColor(outcome: unknown): Color {
   if (outcome === "refused") return "yellow"
   return outcome === "failed" ? "red" : "dim"
+}
+
+function formatWait(ms: number): string {
+  if (ms < 1_000) return `${Math.ceil(ms)} ms`
+  return `${(ms / 1_000).toFixed(ms < 9_950 ? 1 : 0)} s`
 }

@@ -92,12 +92,7 @@ function createAssertionCheck(key: Uint8Array<ArrayBuffer>, nowMs: () => number)
         JSON.stringify(facts),
       )
       imported ??= crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["verify"])
-      isMacValid = await crypto.subtle.verify(
-        "HMAC",
-        await imported,
-        mac,
-        new TextEncoder().encode(text),
-      )
+      isMacValid = await crypto.subtle.verify("HMAC", await imported, mac, new TextEncoder().encode(text))
     }
     const outcome = decideAssertion(seen, edgeAssertion, isMacValid, nowMs())
     seen = outcome.seen

@@ -2,25 +2,21 @@
  * From the environment of a Worker to a configuration, or to everything that is wrong with it.
  *
  * Reads every variable, reports all errors at once, each with its place, its value and what would be accepted, and
- * resolves the references between variables. There is no partial result: the Worker refuses to start and `sekisho check`
- * exits with 1. Pure; called by `src/index.ts` once per isolate and by the command line.
+ * resolves the references between variables. A table with errors of its own is not looked at further. There is no partial
+ * result: the Worker refuses to start and `sekisho check` exits with 1. Pure; called by `src/index.ts` once per isolate and
+ * by the command line.
  */
 import * as v from "valibot"
 import { EVENT_FLUSH_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
-import { compileDirectory, matchKey, type CertificateMatch, type Client } from "../core/identity.ts"
+import { compileDirectory } from "../core/identity.ts"
 import { compileRoutes } from "../core/route.ts"
-import type { Config, Guard, Limit, Origin, Route, RouteAction, Sink } from "./config.ts"
-import { METHODS, SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
+import type { Config, Guard, Limit, Origin, Sink } from "./config.ts"
+import { createReport, type ConfigError, type Report } from "./report.ts"
+import { resolveClients } from "./resolve-clients.ts"
+import { resolveRoutes } from "./resolve-routes.ts"
+import { SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
 
-/** One thing wrong with the configuration. */
-export interface ConfigError {
-  /** Where, such as `ROUTES[2].limits`. */
-  readonly path: string
-  /** What stands there, as short JSON; undefined when nothing does. */
-  readonly value: string | undefined
-  /** What would be accepted there. */
-  readonly accepted: string
-}
+export type { ConfigError } from "./report.ts"
 
 /** A configuration, or all its errors in the order of the variables. */
 export type ConfigResult =
@@ -37,9 +33,7 @@ const SPLIT_ARRAYS = ["ROUTES", "CLIENTS", "SINKS"] as const
  */
 export function loadConfig(environment: Readonly<Record<string, unknown>>): ConfigResult {
   const errors: ConfigError[] = []
-  const report = (path: string, value: unknown, accepted: string): void => {
-    errors.push({ path, value: value === undefined ? undefined : abbreviate(value), accepted })
-  }
+  const report = createReport(errors)
   const variables = configurationVariables(environment)
   for (const name of variables.keys()) {
     if (!isKnownVariable(name))
@@ -73,15 +67,24 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     }
     return named
   }
-  const readArrays = <K extends "ROUTES" | "CLIENTS" | "SINKS">(
+  // Items are read one by one, so that an error in one of them hides no error of another.
+  const readArrays = <K extends "ROUTE" | "CLIENT" | "SINK">(
+    family: (typeof SPLIT_ARRAYS)[number],
     kind: K,
-  ): readonly (readonly [place: string, item: Parsed<K>[number]])[] =>
+  ): readonly (readonly [place: string, item: Parsed<K>])[] =>
     [...variables]
-      .filter(([name]) => variableFamily(name) === kind)
+      .filter(([name]) => variableFamily(name) === family)
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .flatMap(([name, input]) =>
-        (read(kind, name, input) ?? []).map((item, index) => [`${name}[${index}]`, item] as const),
-      )
+      .flatMap(([name, input]) => {
+        if (Array.isArray(input))
+          return input.flatMap((item: unknown, index) => {
+            const place = `${name}[${index}]`
+            const parsed = read(kind, place, item)
+            return parsed === undefined ? [] : [[place, parsed] as const]
+          })
+        report(name, input, `an array of tables, such as [[vars.${name}]]`)
+        return []
+      })
 
   const gateway = read("GATEWAY", "GATEWAY", variables.get("GATEWAY") ?? {})
   const issuers = readNamed("ISSUERS", "ISSUER")
@@ -93,9 +96,8 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     [...readNamed("ORIGINS", "ORIGIN")].map(([name, origin]) => [name, resolveOrigin(name, origin)]),
   )
   const clients = resolveClients(
-    readArrays("CLIENTS"),
-    issuers,
-    isTable(variables.get("ISSUERS")) ? Object.keys(variables.get("ISSUERS") as object) : [],
+    readArrays("CLIENTS", "CLIENT"),
+    { issuers, names: tableNames(variables.get("ISSUERS")) },
     report,
   )
   const known = {
@@ -104,10 +106,9 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     limitNames: tableNames(variables.get("LIMITS")),
     originNames: tableNames(variables.get("ORIGINS")),
   }
-  const routes = readArrays("ROUTES").flatMap(([place, route]) => resolveRoute(place, route, known, report) ?? [])
-  reportDuplicateRoutes(routes, report)
+  const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
   if (routes.length === 0 && errors.length === 0) report("ROUTES", undefined, "at least one route")
-  const sinks = readArrays("SINKS").map(([, sink]): Sink => ({
+  const sinks = readArrays("SINKS", "SINK").map(([, sink]): Sink => ({
     kind: sink.kind,
     url: sink.url,
     authorizationSecret: sink.authorization_secret,
@@ -143,15 +144,13 @@ export function configurationVariables(environment: Readonly<Record<string, unkn
   )
 }
 
-type Report = (path: string, value: unknown, accepted: string) => void
-
 function resolveLimit(name: string, limit: Parsed<"LIMIT">, report: Report): Limit {
   // The bucket counts in units of 1/periodMs cell and has to stay an exact integer (client gate, bucket arithmetic).
   if (!Number.isSafeInteger(limit.burst * limit.rate.periodMs)) {
     report(
       `LIMITS.${name}.burst`,
       limit.burst,
-      `a burst below ${Math.floor(Number.MAX_SAFE_INTEGER / limit.rate.periodMs)} at this rate`,
+      `a burst of at most ${Math.floor(Number.MAX_SAFE_INTEGER / limit.rate.periodMs)} at this rate`,
     )
   }
   return { name, burst: limit.burst, rate: limit.rate }
@@ -187,182 +186,6 @@ function resolveOrigin(name: string, origin: Parsed<"ORIGIN">): Origin {
   return { name, url: origin.url, timeoutMs: origin.timeout ?? ORIGIN_TIMEOUT_MS_DEFAULT }
 }
 
-function resolveClients(
-  parsed: readonly (readonly [place: string, client: Parsed<"CLIENTS">[number]])[],
-  issuers: ReadonlyMap<string, Parsed<"ISSUER">>,
-  issuerNames: readonly string[],
-  report: Report,
-): readonly Client[] {
-  const placeOfId = new Map<string, string>()
-  const placeOfKey = new Map<string, string>()
-  return parsed.map(([place, client]) => {
-    const other = placeOfId.get(client.id)
-    if (other !== undefined) report(`${place}.id`, client.id, `an id that no other client has; ${other} has it already`)
-    else placeOfId.set(client.id, place)
-    const certificates = client.certificates.flatMap((certificate, index): CertificateMatch[] => {
-      const at = `${place}.certificates[${index}]`
-      const match = resolveMatch(at, certificate, issuers, issuerNames, report)
-      if (match === undefined) return []
-      const taken = placeOfKey.get(matchKey(match))
-      if (taken !== undefined)
-        report(at, certificate, `a certificate that nothing else matches; ${taken} matches the same one`)
-      else placeOfKey.set(matchKey(match), at)
-      return [match]
-    })
-    return { id: client.id, certificates }
-  })
-}
-
-function resolveMatch(
-  place: string,
-  certificate: Parsed<"CLIENTS">[number]["certificates"][number],
-  issuers: ReadonlyMap<string, Parsed<"ISSUER">>,
-  issuerNames: readonly string[],
-  report: Report,
-): CertificateMatch | undefined {
-  const { fingerprint, issuer, san_uri: sanUri, subject } = certificate
-  const kinds = [fingerprint, sanUri, subject].filter((part) => part !== undefined).length
-  if (kinds !== 1) {
-    report(place, certificate, "exactly one of fingerprint, san_uri (with issuer) and subject (with issuer)")
-    return undefined
-  }
-  if (fingerprint !== undefined) {
-    if (issuer !== undefined)
-      report(`${place}.issuer`, issuer, "no issuer beside a fingerprint, which names one certificate by itself")
-    return { kind: "fingerprint", fingerprint }
-  }
-  if (issuer === undefined) {
-    // The same name can be issued by any CA that the zone trusts; the CA is part of who it is.
-    report(`${place}.issuer`, undefined, `the CA that issues this certificate: ${nameList(issuerNames, "ISSUERS")}`)
-    return undefined
-  }
-  const ski = issuers.get(issuer)?.ski
-  if (ski === undefined) {
-    if (!issuerNames.includes(issuer)) report(`${place}.issuer`, issuer, nameList(issuerNames, "ISSUERS"))
-    return undefined
-  }
-  if (sanUri !== undefined) return { kind: "san-uri", issuerSki: ski, sanUri }
-  return subject === undefined ? undefined : { kind: "subject", issuerSki: ski, subjectKey: subject.key }
-}
-
-interface KnownNames {
-  readonly limits: ReadonlyMap<string, Limit>
-  readonly origins: ReadonlyMap<string, Origin>
-  /** Names as written, also of tables that have errors of their own: a reference to one of them is not a second error. */
-  readonly limitNames: readonly string[]
-  readonly originNames: readonly string[]
-}
-
-function resolveRoute(
-  place: string,
-  route: Parsed<"ROUTES">[number],
-  known: KnownNames,
-  report: Report,
-): Route | undefined {
-  const { path, prefix, regex } = route
-  const matches = [
-    ...(path === undefined ? [] : [{ match: { kind: "exact", path } as const, label: path }]),
-    ...(prefix === undefined
-      ? []
-      : [{ match: { kind: "prefix", path: prefix } as const, label: `${prefix.replace(/\/$/, "")}/**` }]),
-    ...(regex === undefined ? [] : [{ match: { kind: "regex", ...regex } as const, label: `~ ${regex.source}` }]),
-  ]
-  const [matched] = matches
-  if (matches.length !== 1)
-    report(place, { path, prefix, regex: regex?.source }, "exactly one of path, prefix and regex")
-  const action = resolveAction(place, route, known, report)
-  const limit = route.limits === undefined ? undefined : known.limits.get(route.limits)
-  if (route.limits !== undefined && !known.limitNames.includes(route.limits))
-    report(`${place}.limits`, route.limits, nameList(known.limitNames, "LIMITS"))
-  const needsClientCertificate = route.client_certificate !== "none"
-  if (!needsClientCertificate) {
-    if (route.origin !== undefined)
-      report(
-        `${place}.client_certificate`,
-        "none",
-        '"required" on a route with an origin: only routes answered here (respond) may do without a certificate',
-      )
-    if (route.limits !== undefined)
-      report(
-        `${place}.limits`,
-        route.limits,
-        'no limits on a route with client_certificate = "none": there is no client to count',
-      )
-  } else if (route.limits === undefined) {
-    report(`${place}.limits`, undefined, `the limit that each client has here: ${nameList(known.limitNames, "LIMITS")}`)
-  }
-  if (route.cost !== undefined && limit !== undefined && route.cost > limit.burst) {
-    report(
-      `${place}.cost`,
-      route.cost,
-      `at most the burst of the limit "${limit.name}" (${limit.burst}); more would never be admitted`,
-    )
-  }
-  if (matched === undefined || action === undefined) return undefined
-  return {
-    ...matched,
-    place,
-    methods: route.methods ?? METHODS,
-    needsClientCertificate,
-    limit,
-    cost: route.cost ?? 1,
-    action,
-  }
-}
-
-function resolveAction(
-  place: string,
-  route: Parsed<"ROUTES">[number],
-  known: KnownNames,
-  report: Report,
-): RouteAction | undefined {
-  if ((route.origin === undefined) === (route.respond === undefined)) {
-    report(
-      place,
-      { origin: route.origin, respond: route.respond },
-      `exactly one of origin (${nameList(known.originNames, "ORIGINS")}) and respond`,
-    )
-    return undefined
-  }
-  if (route.respond !== undefined) {
-    if (route.forward_headers !== undefined)
-      report(`${place}.forward_headers`, route.forward_headers, "no forward_headers on a route that forwards nothing")
-    const { status, body, content_type: contentType } = route.respond
-    return { kind: "respond", status, body: body ?? "", contentType: contentType ?? "text/plain; charset=utf-8" }
-  }
-  const origin = known.origins.get(route.origin ?? "")
-  if (origin === undefined) {
-    if (!known.originNames.includes(route.origin ?? ""))
-      report(`${place}.origin`, route.origin, nameList(known.originNames, "ORIGINS"))
-    return undefined
-  }
-  return {
-    kind: "forward",
-    origin,
-    forwardHeaders: route.forward_headers === undefined ? undefined : new Set(route.forward_headers),
-  }
-}
-
-/** Two routes that match the same requests contradict each other: the second would never see one. */
-function reportDuplicateRoutes(routes: readonly Route[], report: Report): void {
-  const placeOf = new Map<string, string>()
-  for (const route of routes) {
-    for (const method of route.methods) {
-      const key = `${route.label} ${method}`
-      const taken = placeOf.get(key)
-      if (taken !== undefined && taken !== route.place) {
-        report(
-          route.place,
-          `${method} ${route.label}`,
-          `a path and method that no other route has; ${taken} has them already`,
-        )
-        break
-      }
-      placeOf.set(key, route.place)
-    }
-  }
-}
-
 function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
   if (typeof value !== "object" || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
@@ -382,19 +205,8 @@ function isKnownVariable(name: string): boolean {
   return (TABLES as readonly string[]).includes(name) || variableFamily(name) !== undefined
 }
 
-function nameList(names: readonly string[], variable: string): string {
-  return names.length === 0
-    ? `a name of ${variable}, which has none yet`
-    : `one of ${names.map((name) => `"${name}"`).join(", ")} (${variable})`
-}
-
 function formatPath(path: readonly { readonly key?: unknown }[] | undefined): string {
   return (path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("")
-}
-
-function abbreviate(value: unknown): string {
-  const json = JSON.stringify(value, (_, item: unknown) => (item === undefined ? undefined : item)) ?? String(value)
-  return json.length > 80 ? `${json.slice(0, 77)}...` : json
 }
 
 /** 64-bit FNV-1a over the variables: tells versions apart in logs. Not a security measure. */

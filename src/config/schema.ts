@@ -9,6 +9,7 @@ import * as v from "valibot"
 import { EVENT_FLUSH_MS_MAX, ORIGIN_TIMEOUT_MS_MAX } from "../core/bounds.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
 import { nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
+import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
 import { parseDurationMs, parseRate } from "../core/time.ts"
@@ -63,18 +64,18 @@ function list<T>(accepts: string, item: Schema<T>, min = 1): Schema<readonly T[]
 }
 
 /** A table with exactly these keys. Schemas wrapped by `v.exactOptional` may be left out. */
-function table<const E extends v.ObjectEntries>(what: string, entries: E) {
-  const keys = Object.keys(entries)
-  const schema = v.strictObject(entries, (issue) => {
-    const key = String(issue.path?.at(-1)?.key)
-    if (issue.expected === "never") return `no such key; ${what} has: ${keys.join(", ")}`
-    const entry = entries[key]
+function table<const E extends v.ObjectEntries>(what: string, entries: E): v.StrictObjectSchema<E, undefined> {
+  const keys = Object.keys(entries).join(", ")
+  const unknownKey = value(`no such key; ${what} has: ${keys}`, () => undefined)
+  const schema = v.objectWithRest(entries, unknownKey, (issue) => {
+    const entry = entries[String(issue.path?.at(-1)?.key)]
     if (issue.path === undefined || entry === undefined || !issue.expected.startsWith('"'))
-      return `${what}: a table with ${keys.join(", ")}`
+      return `${what}: a table with ${keys}`
     return `required: ${ACCEPTS.get(entry) ?? "a value"}`
   })
-  ACCEPTS.set(schema, `${what}: a table with ${keys.join(", ")}`)
-  return schema
+  ACCEPTS.set(schema, `${what}: a table with ${keys}`)
+  // It accepts what a strict object accepts; valibot's own stops at the first unknown key and does not show its value.
+  return schema as unknown as v.StrictObjectSchema<E, undefined>
 }
 
 const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
@@ -82,8 +83,8 @@ const ID_ACCEPTS =
   "1 to 64 lower-case letters, digits, dots, underscores or hyphens, starting and ending with a letter or digit"
 /** Canonical client ids name Durable Objects, header values and label values: one narrow grammar suits all. */
 const id = text(ID_ACCEPTS, (input) => (ID.test(input) ? input : undefined))
-/** A name that another table defines; whether it does is checked in `config/load.ts`. */
-const reference = text("a name defined in the table it refers to", (input) => (ID.test(input) ? input : undefined))
+/** A name that another variable defines; whether it does, and which ones it does, is said where it is resolved. */
+const reference = (variable: string): Schema<string> => text(`a name defined in ${variable}`, (input) => input)
 /** A name in a table of names: limits, origins, issuers. */
 export const TABLE_NAME = { test: (name: string): boolean => ID.test(name), accepts: ID_ACCEPTS }
 
@@ -115,8 +116,6 @@ const routeRegex = text('a regular expression anchored with ^ and $, such as "^/
   return checked.ok ? { regex: checked.regex, source: input } : { refused: checked.expected }
 })
 
-/** Methods a route may name. TRACE reflects credentials and CONNECT is a tunnel: neither passes a gateway. */
-export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const
 const method = oneOf(...METHODS)
 
 const headerName = text("a header field name in lower case: letters, digits, hyphens", (input) =>
@@ -217,7 +216,7 @@ const exponential = table("an exponential backoff", {
 })
 const backoff = v.variant("kind", [lineal, exponential], 'a table with kind = "lineal" or kind = "exponential"')
 
-/** The shapes by variable. `ROUTES` and `CLIENTS` may be split over several variables of that prefix. */
+/** The shapes by what they describe: one variable, one table of a variable of named tables, one item of an array. */
 export const SCHEMAS = {
   GATEWAY: table("GATEWAY", {
     hosts: list("at least one host name", host),
@@ -230,22 +229,18 @@ export const SCHEMAS = {
     log_flush: v.exactOptional(duration(10, EVENT_FLUSH_MS_MAX, "1s")),
   }),
   ISSUER: table("an issuer", { ski: keyId }),
-  CLIENTS: list(
-    "an array of clients",
-    table("a client", {
-      id,
-      certificates: list(
-        "at least one certificate to recognise the client by",
-        table("a certificate", {
-          fingerprint: v.exactOptional(fingerprint),
-          issuer: v.exactOptional(reference),
-          san_uri: v.exactOptional(sanUri),
-          subject: v.exactOptional(subject),
-        }),
-      ),
-    }),
-    0,
-  ),
+  CLIENT: table("a client", {
+    id,
+    certificates: list(
+      "at least one certificate to recognise the client by",
+      table("a certificate", {
+        fingerprint: v.exactOptional(fingerprint),
+        issuer: v.exactOptional(reference("ISSUERS")),
+        san_uri: v.exactOptional(sanUri),
+        subject: v.exactOptional(subject),
+      }),
+    ),
+  }),
   LIMIT: table("a limit", { rate, burst: integer(1, 1_000_000) }),
   GUARD: table("a guard", {
     max_failures: integer(1, 1_000),
@@ -257,35 +252,27 @@ export const SCHEMAS = {
     success_policy: v.exactOptional(oneOf("reset", "ignore")),
   }),
   ORIGIN: table("an origin", { url: originUrl, timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")) }),
-  ROUTES: list(
-    "an array of routes",
-    table("a route", {
-      path: v.exactOptional(canonicalPath),
-      prefix: v.exactOptional(canonicalPath),
-      regex: v.exactOptional(routeRegex),
-      methods: v.exactOptional(list(`at least one of ${METHODS.join(", ")}`, method)),
-      client_certificate: v.exactOptional(oneOf("required", "none")),
-      origin: v.exactOptional(reference),
-      respond: v.exactOptional(respond),
-      limits: v.exactOptional(reference),
-      cost: v.exactOptional(integer(1, 1_000_000)),
-      forward_headers: v.exactOptional(list("header field names", headerName, 0)),
-    }),
-    0,
-  ),
-  SINKS: list(
-    "an array of sinks",
-    table("a sink", {
-      kind: oneOf("otlp", "ndjson"),
-      url: sinkUrl,
-      authorization_secret: v.exactOptional(
-        text("the name of a Worker secret that holds the Authorization value", (input) =>
-          /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined,
-        ),
+  ROUTE: table("a route", {
+    path: v.exactOptional(canonicalPath),
+    prefix: v.exactOptional(canonicalPath),
+    regex: v.exactOptional(routeRegex),
+    methods: v.exactOptional(list(`at least one of ${METHODS.join(", ")}`, method)),
+    client_certificate: v.exactOptional(oneOf("required", "none")),
+    origin: v.exactOptional(reference("ORIGINS")),
+    respond: v.exactOptional(respond),
+    limits: v.exactOptional(reference("LIMITS")),
+    cost: v.exactOptional(integer(1, 1_000_000)),
+    forward_headers: v.exactOptional(list("header field names", headerName, 0)),
+  }),
+  SINK: table("a sink", {
+    kind: oneOf("otlp", "ndjson"),
+    url: sinkUrl,
+    authorization_secret: v.exactOptional(
+      text('the name of a Worker secret, such as "SINK_AUTHORIZATION", that holds the Authorization value', (input) =>
+        /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined,
       ),
-    }),
-    0,
-  ),
+    ),
+  }),
 } as const
 
 /** A configuration value after its shape was checked, before references are resolved. */

@@ -144,10 +144,11 @@ export function normalizeKeyId(text: string): string | undefined {
 /** The platform's text decides nothing (any text but "SUCCESS" is a refusal); it only names the reason in the log. */
 function explainVerification(verified: unknown): CertificateReason {
   if (typeof verified !== "string") return "verification_failed"
-  if (verified.includes("expired") && !verified.includes("CRL")) return "cert_expired"
-  if (verified.includes("not yet valid") && !verified.includes("CRL")) return "cert_not_yet_valid"
-  if (/issuer certificate|first certificate|self.signed/.test(verified)) return "unknown_issuer"
+  // First: an expired CRL and the missing issuer of a CRL say nothing about the certificate.
   if (verified.includes("CRL")) return "crl_unavailable"
+  if (verified.includes("expired")) return "cert_expired"
+  if (verified.includes("not yet valid")) return "cert_not_yet_valid"
+  if (/issuer certificate|first certificate|self.signed/.test(verified)) return "unknown_issuer"
   if (verified.includes("purpose")) return "eku"
   if (verified.includes("revoked")) return "cert_revoked"
   return "verification_failed"

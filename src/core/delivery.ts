@@ -11,13 +11,18 @@ export type Delivery =
   | { readonly kind: "retry"; readonly reason: string; readonly delaySeconds: number | undefined }
   | { readonly kind: "rejected"; readonly reason: string }
 
-const RETRYABLE: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504])
+const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504])
+/** The two forms of an HTTP date with a zone and the one without; `Date.parse` alone reads a date into nearly any text. */
+const HTTP_DATE =
+  /^(?:[A-Z][a-z]{2}, [0-9]{2} [A-Z][a-z]{2} [0-9]{4}|[A-Z][a-z]{5,8}, [0-9]{2}-[A-Z][a-z]{2}-[0-9]{2}) [0-9]{2}:[0-9]{2}:[0-9]{2} GMT$/
+const ASCTIME_DATE = /^[A-Z][a-z]{2} [A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} [0-9]{4}$/
 
 /**
  * Decides on an answer.
  *
  * @param status HTTP status, or undefined when there was no answer
- * @param retryAfter value of Retry-After: whole seconds or an HTTP date; anything else is ignored
+ * @param retryAfter value of Retry-After: whole seconds or an HTTP date in any of its three forms; anything else is ignored
+ * @see RFC 9110 §10.2.3, §5.6.7
  */
 export function decideDelivery(status: number | undefined, retryAfter: string | null, nowMs: number): Delivery {
   if (status === undefined) return { kind: "retry", reason: "no_answer", delaySeconds: undefined }
@@ -37,6 +42,11 @@ export function combineDeliveries(deliveries: readonly Delivery[]): Delivery {
 
 function parseRetryAfter(value: string | null, nowMs: number): number | undefined {
   if (value === null) return undefined
-  const seconds = /^[0-9]{1,9}$/.test(value) ? Number(value) : Math.ceil((Date.parse(value) - nowMs) / 1_000)
+  const seconds = /^[0-9]+$/.test(value) ? Number(value) : Math.ceil((parseHttpDate(value) - nowMs) / 1_000)
   return Number.isNaN(seconds) ? undefined : Math.min(Math.max(seconds, 0), SINK_RETRY_SECONDS_MAX)
+}
+
+function parseHttpDate(value: string): number {
+  if (ASCTIME_DATE.test(value)) return Date.parse(`${value} GMT`)
+  return HTTP_DATE.test(value) ? Date.parse(value) : Number.NaN
 }

@@ -168,6 +168,27 @@ function readWideText(octets: Uint8Array, width: 2 | 4): string | undefined {
   return text
 }
 
+/**
+ * Returns the instant of a UTCTime or GeneralizedTime in epoch ms, or undefined when it is not in the only forms that
+ * certificates and revocation lists may have: to the second, in UTC, with a Z.
+ *
+ * @see RFC 5280 §4.1.2.5
+ */
+export function readTime(element: DerElement): number | undefined {
+  const text = readLatin1(element.content)
+  const match = /^((?:\d\d)?\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
+  if (match === null) return undefined
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number)
+  const isUtc = element.tag === TAG.utcTime && text.length === 13
+  if (!isUtc && !(element.tag === TAG.generalizedTime && text.length === 15)) return undefined
+  const fullYear = isUtc ? year + (year >= 50 ? 1900 : 2000) : year
+  const instant = Date.UTC(fullYear, month - 1, day, hour, minute, second)
+  const date = new Date(instant)
+  // Date.UTC takes the years 0 to 99 for 1900 to 1999 and carries what is too large into the next field.
+  const isCarried = date.getUTCFullYear() !== fullYear || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day
+  return isCarried || hour > 23 || minute > 59 || second > 59 ? undefined : instant
+}
+
 /** Returns the octets as lower-case hex. */
 export function formatHex(octets: Uint8Array): string {
   let text = ""

@@ -90,12 +90,13 @@ export function nameKey(name: DistinguishedName): string {
 
 /**
  * Returns the name as OpenSSL's RFC 2253 output gives it, which is what Cloudflare and nginx print: most specific RDN
- * first, everything outside printable ASCII as `\XX` octets, unknown types as OID and `#hex`.
+ * first, last attribute of an RDN first, everything outside printable ASCII as `\XX` octets, unknown types as OID and
+ * `#hex`. {@link parseRfc4514} reads the same name back.
  */
 export function formatRfc4514(name: DistinguishedName): string {
   return name
     .toReversed()
-    .map((rdn) => rdn.map(formatAttribute).join("+"))
+    .map((rdn) => rdn.toReversed().map(formatAttribute).join("+"))
     .join(",")
 }
 
@@ -104,9 +105,10 @@ export function formatLegacy(name: DistinguishedName): string {
   return name
     .map((rdn) =>
       rdn
-        .map((attribute) => `/${KEYWORD_BY_OID.get(attribute.oid) ?? attribute.oid}=${formatLegacyValue(attribute)}`)
-        .join(""),
+        .map((attribute) => `${KEYWORD_BY_OID.get(attribute.oid) ?? attribute.oid}=${formatLegacyValue(attribute)}`)
+        .join("+"),
     )
+    .map((rdn) => `/${rdn}`)
     .join("")
 }
 
@@ -204,16 +206,18 @@ function formatAttribute(attribute: NameAttribute): string {
   const keyword = KEYWORD_BY_OID.get(attribute.oid)
   if (!("text" in attribute)) return `${keyword ?? attribute.oid}=#${attribute.hex.toUpperCase()}`
   if (keyword === undefined) return `${attribute.oid}=#${utf8StringHex(attribute.text)}`
-  const escaped = Array.from(attribute.text, (char, index) => {
+  const chars = Array.from(attribute.text)
+  const escaped = chars.map((char, index) => {
     const point = char.codePointAt(0) ?? 0
     if (point < 0x20 || point > 0x7e)
       return utf8Octets(point)
         .map((octet) => `\\${octet.toString(16).toUpperCase().padStart(2, "0")}`)
         .join("")
-    if (/[,+"\\<>;]/.test(char) || (index === 0 && char === "#")) return `\\${char}`
+    const isBorder = index === 0 || index === chars.length - 1
+    if (/[,+"\\<>;]/.test(char) || (isBorder && char === " ") || (index === 0 && char === "#")) return `\\${char}`
     return char
-  }).join("")
-  return `${keyword}=${escaped.replace(/^ /, "\\ ").replace(/(?<!\\) $/, "\\ ")}`
+  })
+  return `${keyword}=${escaped.join("")}`
 }
 
 /** DER of a UTF8String as hex: how an attribute type without a keyword prints its text. */

@@ -70,7 +70,7 @@ export function signedText(
   ].join("\n")
 }
 
-/** Returns the assertion in an untrusted value, or undefined when it has not exactly that shape. */
+/** Returns the assertion in an untrusted value, or undefined when a member is missing or malformed. Other members are ignored. */
 export function parseAssertion(value: unknown): EdgeAssertion | undefined {
   if (typeof value !== "object" || value === null) return undefined
   const { rid, exp, mac } = value as Partial<Record<keyof EdgeAssertion, unknown>>

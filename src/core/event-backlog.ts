@@ -26,7 +26,11 @@ export function addEvents(
   return { events: all.slice(excess), dropped: backlog.dropped + excess }
 }
 
-/** Returns the events of the next message and the rest. Counts two octets a character, which no event exceeds by much. */
+/**
+ * Returns the events of the next message and the rest: as many as both bounds allow, at least one. Octets are counted so
+ * that neither way of the queue to encode a message needs more: JSON in UTF-8 takes up to three for a character, a
+ * structured clone up to two for every character of a string that is not all Latin-1.
+ */
 export function takeMessage(backlog: EventBacklog): {
   readonly events: readonly AccessEvent[]
   readonly rest: EventBacklog
@@ -34,7 +38,8 @@ export function takeMessage(backlog: EventBacklog): {
   let bytes = 0
   let count = 0
   for (const event of backlog.events) {
-    bytes += JSON.stringify(event).length * 2
+    const json = JSON.stringify(event)
+    bytes += json.length * 2 + (json.match(/[^\0-\x7f]/g)?.length ?? 0)
     if (count > 0 && (count >= EVENTS_PER_MESSAGE_MAX || bytes > EVENT_MESSAGE_BYTES_MAX)) break
     count += 1
   }

@@ -9,10 +9,10 @@ import { EVENT_VALUE_LENGTH_MAX } from "./bounds.ts"
 import type { ProblemCode } from "./problem.ts"
 
 /**
- * How a request ended: the origin answered, the gateway answered as the route says, the gateway refused, or something
- * that should not happen happened.
+ * How a request ended: the origin answered, the gateway answered as the route says, the gateway refused, the caller left
+ * before there was an answer, or something that should not happen happened.
  */
-export type Outcome = "forwarded" | "answered" | "refused" | "failed"
+export type Outcome = "forwarded" | "answered" | "refused" | "aborted" | "failed"
 
 /** One request. Absent fields are not known, because the request ended before the stage that learns them. */
 export interface AccessEvent {
@@ -27,8 +27,8 @@ export interface AccessEvent {
   readonly status: number
   readonly method: string
   readonly host?: string
-  /** Canonical path, without query. */
-  readonly path?: string
+  /** Canonical path, or the path as sent when the request was refused before it had one; without query. */
+  readonly path: string
   /** Pattern of the route. */
   readonly route?: string
   readonly client_id?: string
@@ -52,18 +52,22 @@ export interface AccessEvent {
 /** Returns the level of an event: what the gateway or the origin got wrong is an error, what it refused a warning. */
 export function levelOf(outcome: Outcome, status: number): AccessEvent["level"] {
   if (outcome === "failed" || status >= 500) return "error"
-  return outcome === "refused" ? "warn" : "info"
+  return outcome === "refused" || outcome === "aborted" ? "warn" : "info"
 }
 
-/** Returns the text cut to the bound, marked when it was cut. */
+/** Returns the text cut to the bound, marked when it was cut; half a surrogate pair becomes U+FFFD, so it is valid UTF-8. */
 export function cutValue(text: string): string {
-  return text.length <= EVENT_VALUE_LENGTH_MAX ? text : `${text.slice(0, EVENT_VALUE_LENGTH_MAX - 1)}…`
+  const cut = text.length <= EVENT_VALUE_LENGTH_MAX ? text : `${text.slice(0, EVENT_VALUE_LENGTH_MAX - 1)}…`
+  return cut.toWellFormed()
 }
 
 /** Characters that JSON leaves bare and a terminal or a line reader acts on: DEL, C1, line separators, bidi controls. */
 const ACTIVE = /[\u007f-\u009f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff]/g
 
-/** Returns one line of JSON with every active character escaped, without a line feed at its end. */
-export function formatEventJson(event: AccessEvent): string {
-  return JSON.stringify(event).replace(ACTIVE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
+/**
+ * Returns events, in whatever shape a sink wants them, as one line of JSON with every active character escaped and without
+ * a line feed at its end.
+ */
+export function formatEventJson(value: object): string {
+  return JSON.stringify(value).replace(ACTIVE, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`)
 }

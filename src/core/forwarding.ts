@@ -101,6 +101,17 @@ export function parseConnection(value: string | null): ReadonlySet<string> {
 const NONE: ReadonlySet<string> = new Set()
 
 /**
+ * Returns true when a field ends at this connection: hop-by-hop by its nature, or nominated by the sender and not one that
+ * may not be.
+ *
+ * @param name lower case
+ * @param nominated names in the Connection field of the same message
+ */
+export function isHopByHop(name: string, nominated: ReadonlySet<string>): boolean {
+  return HOP_BY_HOP.has(name) || (nominated.has(name) && !END_TO_END.has(name))
+}
+
+/**
  * Returns true when a caller's field goes on to the origin.
  *
  * @param name lower case
@@ -112,8 +123,7 @@ export function isRequestFieldForwarded(
   nominated: ReadonlySet<string>,
   allowed: ReadonlySet<string> | undefined,
 ): boolean {
-  if (!/^[a-z0-9-]+$/.test(name) || HOP_BY_HOP.has(name) || GATEWAY_FIELDS.has(name)) return false
-  if (nominated.has(name) && !END_TO_END.has(name)) return false
+  if (!/^[a-z0-9-]+$/.test(name) || isHopByHop(name, nominated) || GATEWAY_FIELDS.has(name)) return false
   if (GATEWAY_FAMILIES.some((family) => name.startsWith(family))) return false
   return (
     allowed === undefined ||
@@ -126,8 +136,7 @@ export function isRequestFieldForwarded(
 
 /** Returns true when an origin's field goes on to the caller. `name` is lower case. */
 export function isResponseFieldForwarded(name: string, nominated: ReadonlySet<string>): boolean {
-  if (HOP_BY_HOP.has(name) || RESPONSE_GATEWAY_FIELDS.has(name)) return false
-  return !nominated.has(name) || END_TO_END.has(name)
+  return !isHopByHop(name, nominated) && !RESPONSE_GATEWAY_FIELDS.has(name)
 }
 
 /** What the gateway knows about a request by the time it forwards it. */

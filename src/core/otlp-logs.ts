@@ -35,8 +35,8 @@ function logRecord(event: AccessEvent): unknown {
     observedTimeUnixNano: timeUnixNano,
     severityNumber: SEVERITY[event.level],
     severityText: event.level.toUpperCase(),
-    traceId: event.trace_id,
-    spanId: event.span_id,
+    // An event without a trace has no ids: an empty one would be neither hex nor of the right length.
+    ...(event.trace_id === "" ? {} : { traceId: event.trace_id, spanId: event.span_id }),
     body: { stringValue: `${event.method} ${event.path ?? "-"} ${event.status}` },
     attributes: Object.entries(event).map(([key, value]) => attribute(key, value as string | number)),
   }

@@ -8,6 +8,9 @@
  */
 import { REGEX_PATH_LENGTH_MAX } from "./bounds.ts"
 
+/** Methods a route may name. TRACE reflects credentials and CONNECT is a tunnel: neither passes a gateway. */
+export const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const
+
 /** What a route matches. The configuration makes paths canonical and expressions safe (`core/route-regex.ts`). */
 export interface RouteMatch {
   readonly match:

@@ -8,21 +8,33 @@
  * @see RFC 9110 §5.3
  */
 
-/** One pattern a field that only a repeated value matches. */
-const REPEATED: readonly (readonly [name: string, pattern: RegExp])[] = [
-  // A second scheme behind a comma; parameters of one scheme (Digest) have "=" there.
-  ["authorization", /,\s*[!#$%&'*+.^_`|~0-9A-Za-z-]+\s+\S/],
-  ["content-length", /,/],
-  // A second media type behind a comma; a boundary may hold a comma, but no type.
-  ["content-type", /,\s*[\w.+-]+\/[\w.+-]+/],
-  ["host", /,/],
-  // Strings may hold commas, so only a comma between two of them counts; bare keys have none.
-  ["idempotency-key", /^\s*(?:"(?:[^"\\]|\\.)*"|[^",]*)\s*,/],
-  ["sec-websocket-key", /,/],
-  ["x-request-id", /,/],
+/** A comma outside quoted strings, or a string without an end, which may have swallowed one. */
+const LIST = /^(?:[^",]|"(?:[^"\\]|\\.)*")*(?:,|"(?!(?:[^"\\]|\\.)*"))/
+/**
+ * Credentials with commas that are nevertheless one field: one scheme, then `name=value` parameters (Digest, AWS4). A
+ * token68 such as `abc==` is no parameter, so it may not be followed by a comma.
+ */
+const PARAMETERS = (() => {
+  const token = "[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+  const parameter = `${token}[ \\t]*=[ \\t]*(?:"(?:[^"\\\\]|\\\\.)*"|[^ \\t",=][^ \\t",]*)`
+  return new RegExp(`^[ \\t]*${token}[ \\t]+${parameter}(?:[ \\t]*,[ \\t]*${parameter})*[ \\t]*$`)
+})()
+
+const isList = (value: string): boolean => LIST.test(value)
+const hasComma = (value: string): boolean => value.includes(",")
+
+/** One test a field, true for values that only several lines give. */
+const REPEATED: readonly (readonly [name: string, isRepeated: (value: string) => boolean])[] = [
+  ["authorization", (value) => hasComma(value) && !PARAMETERS.test(value)],
+  ["content-length", hasComma],
+  ["content-type", isList],
+  ["host", hasComma],
+  ["idempotency-key", isList],
+  ["sec-websocket-key", hasComma],
+  ["x-request-id", hasComma],
 ]
 
 /** Returns the name of the first singleton field that occurs more than once, or undefined. */
 export function findRepeatedField(get: (name: string) => string | null): string | undefined {
-  return REPEATED.find(([name, pattern]) => pattern.test(get(name) ?? ""))?.[0]
+  return REPEATED.find(([name, isRepeated]) => isRepeated(get(name) ?? ""))?.[0]
 }

@@ -229,3 +229,12 @@ function isSameAuthority(field: Authority, other: Authority | undefined, scheme:
   const defaultPort = scheme === "https" ? 443 : 80
   return other?.host === field.host && (other.port ?? defaultPort) === (field.port ?? defaultPort)
 }
+
+/**
+ * Returns the path of a raw URL as it was sent, without query: what the record says about a target that was refused before
+ * it had a canonical path. Untrusted text.
+ */
+export function rawPathOf(url: string): string {
+  const start = url.indexOf("/", url.indexOf("://") + 3)
+  return start === -1 ? "" : (/^[^?#]*/.exec(url.slice(start))?.[0] ?? "")
+}

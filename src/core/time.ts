@@ -2,22 +2,29 @@
  * Durations and rates as people write them in the configuration, as integer milliseconds. Pure and total.
  */
 
-const UNIT_MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-const PERIOD_MS: Readonly<Record<string, number>> = {
-  s: 1_000,
-  second: 1_000,
-  m: 60_000,
-  minute: 60_000,
-  h: 3_600_000,
-  hour: 3_600_000,
-  d: 86_400_000,
-  day: 86_400_000,
-}
+/** Maps, not tables: a table also has what every object inherits, and `5/constructor` would be a rate. */
+const UNIT_MS: ReadonlyMap<string, number> = new Map([
+  ["ms", 1],
+  ["s", 1_000],
+  ["m", 60_000],
+  ["h", 3_600_000],
+  ["d", 86_400_000],
+])
+const PERIOD_MS: ReadonlyMap<string, number> = new Map([
+  ["s", 1_000],
+  ["second", 1_000],
+  ["m", 60_000],
+  ["minute", 60_000],
+  ["h", 3_600_000],
+  ["hour", 3_600_000],
+  ["d", 86_400_000],
+  ["day", 86_400_000],
+])
 
 /** Returns the milliseconds of `250ms`, `10s`, `5m`, `1h` or `1d` (a whole number and a unit), or undefined. */
 export function parseDurationMs(text: string): number | undefined {
   const match = /^([0-9]{1,12})(ms|s|m|h|d)$/.exec(text)
-  const durationMs = Number(match?.[1]) * (UNIT_MS[match?.[2] ?? ""] ?? Number.NaN)
+  const durationMs = Number(match?.[1]) * (UNIT_MS.get(match?.[2] ?? "") ?? Number.NaN)
   return Number.isSafeInteger(durationMs) ? durationMs : undefined
 }
 
@@ -33,7 +40,7 @@ export interface Rate {
  */
 export function parseRate(text: string): Rate | undefined {
   const match = /^([0-9]{1,9})(?:\.([0-9]{1,6}))?\/([a-z]+)$/.exec(text)
-  const periodMs = PERIOD_MS[match?.[3] ?? ""]
+  const periodMs = PERIOD_MS.get(match?.[3] ?? "")
   if (match === null || periodMs === undefined) return undefined
   const fraction = match[2] ?? ""
   const scale = 10 ** fraction.length
@@ -45,7 +52,7 @@ export function parseRate(text: string): Rate | undefined {
 
 /** Returns a duration as people write it: the largest unit that divides it. */
 export function formatDuration(durationMs: number): string {
-  for (const [unit, ms] of Object.entries(UNIT_MS).toReversed())
+  for (const [unit, ms] of [...UNIT_MS].toReversed())
     if (durationMs > 0 && durationMs % ms === 0) return `${durationMs / ms}${unit}`
   return `${durationMs}ms`
 }

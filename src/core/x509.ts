@@ -7,7 +7,17 @@
  *
  * @see RFC 5280 §4.1, §4.2
  */
-import { formatHex, isNestingBounded, readChildren, readDer, readLatin1, readOid, TAG, type DerElement } from "./der.ts"
+import {
+  formatHex,
+  isNestingBounded,
+  readChildren,
+  readDer,
+  readLatin1,
+  readOid,
+  readTime,
+  TAG,
+  type DerElement,
+} from "./der.ts"
 import { readName, type DistinguishedName } from "./distinguished-name.ts"
 
 /**
@@ -21,6 +31,7 @@ export interface SubjectAltName {
 
 /** Facts of one certificate. Hex is lower case; instants are epoch ms. */
 export interface X509Facts {
+  /** Octets of the number without a leading zero octet; a negative one stays in two's complement. */
   readonly serial: string
   readonly issuer: DistinguishedName
   readonly subject: DistinguishedName
@@ -74,7 +85,8 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
   const issuerName = readName(issuer)
   const subjectName = readName(subject)
   const [notBefore, notAfter] = (readChildren(validity) ?? []).map(readTime)
-  const extensions = readExtensions(optional.find((field) => field.tag === 0xa3))
+  const wrappers = optional.filter((field) => field.tag === 0xa3)
+  const extensions = wrappers.length > 1 ? undefined : readExtensions(wrappers[0])
   if (issuerName === undefined || subjectName === undefined || notBefore === undefined || notAfter === undefined)
     return undefined
   if (extensions === undefined) return undefined
@@ -120,7 +132,8 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
 function readExtensions(wrapper: DerElement | undefined): ReadonlyMap<string, DerElement> | undefined {
   const extensions = new Map<string, DerElement>()
   if (wrapper === undefined) return extensions
-  const [list] = readChildren(wrapper) ?? []
+  const [list, rest] = readChildren(wrapper) ?? []
+  if (rest !== undefined) return undefined
   for (const extension of (list?.tag === TAG.sequence && readChildren(list)) || [undefined]) {
     const parts = extension === undefined ? [] : (readChildren(extension) ?? [])
     const value = parts.at(-1)
@@ -152,33 +165,23 @@ function readOids(value: DerElement): readonly string[] | undefined {
 
 /** Bit 0 of KeyUsage is digitalSignature. @see RFC 5280 §4.2.1.3 */
 function readAllowsSignature(value: DerElement): boolean | undefined {
-  if (value.tag !== TAG.bitString || value.content.length < 2) return undefined
+  if (value.tag !== TAG.bitString || value.content.length < 2 || (value.content[0] ?? 0) > 7) return undefined
   return ((value.content[1] ?? 0) & 0x80) !== 0
 }
 
 function readIsCa(value: DerElement): boolean | undefined {
   if (value.tag !== TAG.sequence) return undefined
-  const [first] = readChildren(value) ?? []
+  const parts = readChildren(value)
+  if (parts === undefined) return undefined
+  const [first] = parts
   return first?.tag === TAG.boolean && first.content[0] !== 0
 }
 
+/** Returns the key identifier, "" when the extension has none, undefined when it is malformed or the identifier is empty. */
 function readAuthorityKeyId(value: DerElement): string | undefined {
   if (value.tag !== TAG.sequence) return undefined
-  const keyId = readChildren(value)?.find((child) => child.tag === 0x80)
-  return keyId === undefined ? "" : formatHex(keyId.content)
-}
-
-/** Returns the instant of a UTCTime or GeneralizedTime in the only forms RFC 5280 §4.1.2.5 allows. */
-function readTime(element: DerElement): number | undefined {
-  const text = readLatin1(element.content)
-  const match = /^((?:\d\d)?\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
-  if (match === null) return undefined
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number)
-  const isUtc = element.tag === TAG.utcTime && text.length === 13
-  if (!isUtc && !(element.tag === TAG.generalizedTime && text.length === 15)) return undefined
-  const instant = Date.UTC(isUtc ? year + (year >= 50 ? 1900 : 2000) : year, month - 1, day, hour, minute, second)
-  const date = new Date(instant)
-  return date.getUTCMonth() === month - 1 && date.getUTCDate() === day && hour < 24 && minute < 60 && second < 60
-    ? instant
-    : undefined
+  const parts = readChildren(value)
+  if (parts === undefined) return undefined
+  const keyId = parts.find((child) => child.tag === 0x80)
+  return keyId === undefined ? "" : formatHex(keyId.content) || undefined
 }

@@ -17,22 +17,26 @@ import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip
 import { formatTraceparent } from "../core/trace-context.ts"
 import { refuse } from "../reply.ts"
 
+/** nginx's status for a caller that left; only the event ever shows it. */
+const CLIENT_CLOSED_REQUEST = 499
+
 /** Returns the stage. */
 export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
   return async function origin(c) {
     const { exchange } = c.var
     const { action } = required(exchange.route, "route")
     if (action.kind !== "forward") throw new Error("Stage order broken: a respond route reached the origin stage")
+    if (hasUnexpectedContent(c.req.raw)) return refuse(c, "malformed-request", { reason: "content_not_expected" })
     const deadline = new AbortController()
-    // The caller's departure ends the call of the origin, too.
-    c.req.raw.signal.addEventListener("abort", () => deadline.abort())
+    const caller = c.req.raw.signal
     const request = createOriginRequest(
       c.req.raw,
       exchange,
       action.origin,
       action.forwardHeaders,
       config.via,
-      deadline.signal,
+      // The caller's departure ends the call of the origin, too.
+      AbortSignal.any([caller, deadline.signal]),
     )
     const startedMs = nowMs()
     let isLate = false
@@ -48,11 +52,25 @@ export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
     } catch (error) {
       exchange.originMs = nowMs() - startedMs
       if (isLate) return refuse(c, "origin-timeout", { reason: `no_answer_in_${action.origin.timeoutMs}_ms` })
+      if (caller.aborted) {
+        exchange.outcome = "aborted"
+        exchange.reason = "client_gone"
+        return new Response(null, { status: CLIENT_CLOSED_REQUEST })
+      }
       return refuse(c, "origin-unreachable", { reason: error instanceof Error ? error.message : "fetch_failed" })
     } finally {
       clearTimeout(timer)
     }
   }
+}
+
+/** Content of these methods has no meaning (RFC 9110 §9.3.1), and an origin that ignores it reads it as another request. */
+function hasUnexpectedContent(request: Request): boolean {
+  return isContentless(request) && request.body !== null && request.headers.get("content-length") !== "0"
+}
+
+function isContentless({ method }: Request): boolean {
+  return method === "GET" || method === "HEAD"
 }
 
 function createOriginRequest(
@@ -68,14 +86,16 @@ function createOriginRequest(
   const request = new Request(target, {
     method: inbound.method,
     headers: inbound.headers,
-    body: inbound.body,
+    body: isContentless(inbound) ? null : inbound.body,
     redirect: "manual",
-    cache: "no-store",
+    // What `cache: "no-store"` means to the platform, without the Cache-Control and Pragma that it would add to the request.
+    cf: { cacheTtl: -1, cacheLevel: "bypass" },
     signal,
   })
   const nominated = parseConnection(inbound.headers.get("connection"))
   for (const name of inbound.headers.keys()) {
-    if (!isRequestFieldForwarded(name, nominated, allowed)) request.headers.delete(name)
+    // The origin's own host follows from the URL; the caller's is in X-Forwarded-Host.
+    if (name === "host" || !isRequestFieldForwarded(name, nominated, allowed)) request.headers.delete(name)
   }
   const address = parseIpAddress(inbound.headers.get("cf-connecting-ip") ?? "")
   const fields = gatewayFields({

@@ -7,6 +7,8 @@
 import type { Exchange, Gateway, StageHandler } from "../context.ts"
 import { daysLeft } from "../core/certificate.ts"
 import { cutValue, formatEventJson, levelOf, type AccessEvent } from "../core/event.ts"
+import { rawPathOf } from "../core/target.ts"
+import { refuse } from "../reply.ts"
 import { createEventBuffer } from "./event-buffer.ts"
 
 const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
@@ -17,10 +19,22 @@ export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
   return async function accessLog(c, next) {
     const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, outcome: "failed" }
     c.set("exchange", exchange)
-    await next()
-    const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
-    if (config.logsToConsole) console.log(formatEventJson(event))
-    if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
+    const recorded = record()
+    // When the caller leaves, the platform drops what nobody waits for, and with it the event.
+    c.executionCtx.waitUntil(recorded)
+    return recorded
+
+    async function record(): Promise<void> {
+      try {
+        await next()
+      } catch (error) {
+        // Hono answers for thrown errors; whatever else is thrown ends here.
+        c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
+      }
+      const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
+      if (config.logsToConsole) console.log(formatEventJson(event))
+      if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
+    }
   }
 }
 
@@ -46,7 +60,7 @@ function createEvent(
     status,
     method: cutValue(request.method),
     ...(host === undefined ? {} : { host }),
-    ...(path === undefined ? {} : { path: cutValue(path) }),
+    path: cutValue(path ?? rawPathOf(request.url)),
     ...(route === undefined ? {} : { route: cutValue(route.label) }),
     ...(client === undefined ? {} : { client_id: client.id }),
     ...(address === null ? {} : { client_address: cutValue(address) }),

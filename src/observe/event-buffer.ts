@@ -19,11 +19,14 @@ export interface EventBuffer {
 export function createEventBuffer(flushMs: number): EventBuffer {
   let backlog = EMPTY_BACKLOG
   let isFlushing = false
+  /** Events since the last flush began: what waits beyond them has been tried already. */
+  let newEvents = 0
 
-  async function flush(queue: Queue<EventMessage>): Promise<void> {
-    await scheduler.wait(flushMs)
+  async function flush(queue: Queue<EventMessage>, isFull: boolean): Promise<void> {
+    if (!isFull) await scheduler.wait(flushMs)
     // From here on a new event starts a flush of its own: this one may end before it could join.
     isFlushing = false
+    newEvents = 0
     while (backlog.events.length > 0) {
       const { dropped } = backlog
       const { events, rest } = takeMessage(backlog)
@@ -49,9 +52,12 @@ export function createEventBuffer(flushMs: number): EventBuffer {
   return {
     add(event, queue, ctx) {
       backlog = addEvents(backlog, [event])
-      if (isFlushing && backlog.events.length % EVENTS_PER_MESSAGE_MAX !== 0) return
+      newEvents += 1
+      // A full message goes at once, or a busy isolate would drop events of a queue that takes them.
+      const isFull = newEvents >= EVENTS_PER_MESSAGE_MAX
+      if (isFlushing && !isFull) return
       isFlushing = true
-      ctx.waitUntil(flush(queue))
+      ctx.waitUntil(flush(queue, isFull))
     },
   }
 }

@@ -12,10 +12,14 @@ export interface EventMessage {
   readonly dropped: number
 }
 
-/** Returns the message in an untrusted body, or undefined. Its events were made by this gateway and are not read again. */
+/**
+ * Returns the message in an untrusted body, or undefined. Its events were made by this gateway, by this version or
+ * another, so no member of theirs is relied on.
+ */
 export function parseEventMessage(body: unknown): EventMessage | undefined {
   if (typeof body !== "object" || body === null) return undefined
   const { version, events, dropped } = body as Partial<Record<keyof EventMessage, unknown>>
   if (version !== 1 || !Array.isArray(events) || typeof dropped !== "number") return undefined
+  if (!events.every((event) => typeof event === "object" && event !== null)) return undefined
   return { version, events: events as AccessEvent[], dropped }
 }

@@ -53,7 +53,7 @@ async function push(
   }
   const body =
     sink.kind === "otlp"
-      ? JSON.stringify(formatOtlpLogs(events, serviceVersion))
+      ? formatEventJson(formatOtlpLogs(events, serviceVersion))
       : events.map((event) => `${formatEventJson(event)}\n`).join("")
   try {
     const response = await fetch(sink.url, {
@@ -63,7 +63,8 @@ async function push(
       redirect: "manual",
       signal: AbortSignal.timeout(SINK_TIMEOUT_MS),
     })
-    await drain(response)
+    // The status has decided: events whose acceptance breaks off in mid-answer would be sent twice.
+    await drain(response).catch(() => undefined)
     return decideDelivery(response.status, response.headers.get("retry-after"), Date.now())
   } catch {
     return decideDelivery(undefined, null, Date.now())

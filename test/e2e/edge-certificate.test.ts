@@ -2,7 +2,7 @@
  * Goal: the edge tells the Worker about a client certificate what Cloudflare would, and fails closed on trust.
  * Method: certificates and lists made here, presented over real TLS; formats against nginx's output where the data is.
  */
-import "../../cli/pki-reflection.ts"
+import "../../cli/pki/reflection.ts"
 import * as x509 from "@peculiar/x509"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"

@@ -2,15 +2,15 @@
  * What the edge's tests stand on: a PKI made in memory, a recording upstream in the Worker's place, a running edge, and
  * a raw TLS client that shows answers as they came over the wire.
  */
-import "../../cli/pki-reflection.ts"
+import "../../cli/pki/reflection.ts"
 import { createHmac, randomBytes, webcrypto } from "node:crypto"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { connect as connectTcp, type AddressInfo, type Socket } from "node:net"
 import { connect, type ConnectionOptions, type TLSSocket } from "node:tls"
 import * as x509 from "@peculiar/x509"
 import { onTestFinished } from "vitest"
-import type { EdgeEvent, EdgeOptions } from "../../edge/options.ts"
-import { startEdge, type Edge } from "../../edge/server.ts"
+import type { Edge, EdgeEvent, EdgeOptions } from "../../edge/options.ts"
+import { startEdge } from "../../edge/server.ts"
 import type { TlsClientAuth } from "../../src/core/platform-certificate.ts"
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const
@@ -125,7 +125,7 @@ export async function createCrl(
 }
 
 async function createKeys(): Promise<webcrypto.CryptoKeyPair> {
-  return (await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair
+  return await webcrypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"])
 }
 
 function randomSerial(): string {

@@ -2,7 +2,7 @@
  * Goal: no octets make the edge fail, hang or pass on what it must not. Method: seeded mutations of good requests over
  * TLS; whatever reaches the upstream is checked, and afterwards the edge still serves.
  */
-import fc from "fast-check"
+import * as fc from "fast-check"
 import { expect, test } from "vitest"
 import {
   blobOf,

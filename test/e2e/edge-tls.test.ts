@@ -103,6 +103,15 @@ describe("resumption", () => {
     },
   )
 
+  test.each(VERSIONS)("%s: no session is resumed, not even by its own client at its own host", async (version) => {
+    const upstream = await startUpstream()
+    const edge = await startTestEdge(upstream.port)
+    const { clientA } = await sharedPki()
+    const options = { pair: clientA, minVersion: version, maxVersion: version }
+    const { session } = await openWithSession(edge.port, options)
+    expect((await openTls(edge.port, { ...options, session })).isSessionReused()).toBe(false)
+  })
+
   test("TLS 1.2 renegotiation is refused", async () => {
     const upstream = await startUpstream()
     const edge = await startTestEdge(upstream.port)
@@ -198,7 +207,7 @@ describe("hellos", () => {
     "gw.test, b.test",
     "gw test",
     "xn--\xff",
-    `${"a".repeat(254)}`,
+    "a".repeat(254),
   ]
   test.each(hostile)("TLS-15 the server name %j ends in alert unrecognized_name", async (servername) => {
     const upstream = await startUpstream()

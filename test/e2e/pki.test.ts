@@ -3,7 +3,7 @@
  * reason they are meant to, and a second run that changes nothing. Everything happens in temporary directories.
  */
 // First, because the package of certificates does not load without it.
-import "../../cli/pki-reflection.ts"
+import "../../cli/pki/reflection.ts"
 import { createPrivateKey, X509Certificate } from "node:crypto"
 import { once } from "node:events"
 import { chmod, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises"
@@ -14,9 +14,9 @@ import { connect, createServer, type TLSSocket } from "node:tls"
 import { X509Certificate as PackageCertificate, X509Crl } from "@peculiar/x509"
 import * as fc from "fast-check"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { PkiError } from "../../cli/pki-error.ts"
-import { parseSubject } from "../../cli/pki-name.ts"
-import { ensurePki, type Pki, type PkiOptions } from "../../cli/pki.ts"
+import { PkiError } from "../../cli/pki/error.ts"
+import { parseSubject } from "../../cli/pki/name.ts"
+import { ensurePki, type Pki, type PkiOptions } from "../../cli/pki/ensure.ts"
 
 const DAY_MS = 86_400_000
 // Handshakes are judged by the system clock, so the certificates have to be issued by it too.

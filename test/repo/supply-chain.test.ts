@@ -10,13 +10,18 @@ interface Manifest {
   readonly devDependencies: Readonly<Record<string, string>>
   readonly optionalDependencies: Readonly<Record<string, string>>
 }
+interface LockedPackage {
+  readonly version?: string
+  readonly resolved?: string
+  readonly integrity?: string
+  readonly optional?: boolean
+  readonly os?: readonly string[]
+  readonly cpu?: readonly string[]
+  readonly libc?: readonly string[]
+  readonly optionalDependencies?: Readonly<Record<string, string>>
+}
 interface Lockfile {
-  readonly packages: Readonly<
-    Record<
-      string,
-      { readonly version?: string; readonly resolved?: string; readonly integrity?: string; readonly link?: boolean }
-    >
-  >
+  readonly packages: Readonly<Record<string, LockedPackage>>
 }
 
 const manifest = JSON.parse(readText("package.json")) as Manifest
@@ -31,11 +36,37 @@ test("SUP-01 every dependency is pinned to one version", () => {
   expect(Object.entries(installed).filter(([, version]) => !/^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version))).toEqual([])
 })
 
-test("SUP-01 every package of the lockfile has an integrity hash and no address", () => {
+test("SUP-01 every package of the lockfile has an integrity hash, except binaries of platforms that the registry did not serve", () => {
   const loose = Object.entries(lockfile.packages).filter(
-    ([path, { integrity, resolved }]) => path !== "" && (integrity === undefined || resolved !== undefined),
+    ([path, { integrity, optional, os }]) =>
+      path !== "" && integrity === undefined && !(optional === true && os !== undefined),
   )
   expect(loose.map(([path]) => path)).toEqual([])
+})
+
+test("SUP-01 the packages that continuous integration installs all have an integrity hash", () => {
+  const loose = Object.entries(lockfile.packages).filter(
+    ([, { integrity, os, cpu, libc }]) =>
+      integrity === undefined &&
+      os?.includes("linux") === true &&
+      cpu?.includes("x64") === true &&
+      libc?.includes("musl") !== true,
+  )
+  expect(loose.map(([path]) => path)).toEqual([])
+})
+
+test("the lockfile names no registry", () => {
+  expect(Object.values(lockfile.packages).filter(({ resolved }) => resolved !== undefined)).toEqual([])
+})
+
+test("npm ci finds every optional package in the lockfile", () => {
+  const missing = Object.entries(lockfile.packages).flatMap(([parent, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter(
+      (name) =>
+        !(`node_modules/${name}` in lockfile.packages) && !(`${parent}/node_modules/${name}` in lockfile.packages),
+    ),
+  )
+  expect(missing).toEqual([])
 })
 
 test.each([

@@ -3,7 +3,7 @@
  * throughout. {@link issueLeaf} makes what a plan asks for, {@link isLeafAsPlanned} tells whether a file still is that, so
  * the two of them decide what a run of `ensurePki` writes. No file is touched here; the clock is an argument.
  */
-import "./pki-reflection.ts"
+import "./reflection.ts"
 import { createPrivateKey, randomBytes, type webcrypto, X509Certificate as PlatformCertificate } from "node:crypto"
 import { isIP } from "node:net"
 import * as x509 from "@peculiar/x509"

@@ -3,7 +3,7 @@
  * is written most specific part first, the encoding runs the other way round; mixing the two up gives a certificate that
  * prints correctly and matches nothing. Strict: whatever is not the grammar is refused with its position.
  */
-import "./pki-reflection.ts"
+import "./reflection.ts"
 import { Name } from "@peculiar/x509"
 
 /** Object identifiers of the attribute types that a subject may name: RFC 4514 §3 and those of eIDAS certificates. */

@@ -1,12 +1,12 @@
 /**
  * Which leaves the development PKI holds: the server, one per client, and the specimens that a gateway must refuse. Decides
- * file names and what each certificate says, and refuses options that cannot be met. Pure; read by `pki.ts` alone.
+ * file names and what each certificate says, and refuses options that cannot be met. Pure; read by `ensure.ts` alone.
  */
 import { isIP } from "node:net"
 import { join } from "node:path"
-import { type LeafPlan, serverNames } from "./pki-certificate.ts"
-import { PkiError } from "./pki-error.ts"
-import { parseSubject } from "./pki-name.ts"
+import { type LeafPlan, serverNames } from "./certificate.ts"
+import { PkiError } from "./error.ts"
+import { parseSubject } from "./name.ts"
 
 /** One client of the sample configuration. */
 export interface PkiClientOptions {

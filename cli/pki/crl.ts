@@ -2,9 +2,9 @@
  * The certificate revocation list of the development CA (RFC 5280 §5): version 2, numbered, valid for 30 days and made
  * anew when half of them are over. A serial that is on it stays on it for as long as its certificate can be valid.
  */
-import "./pki-reflection.ts"
+import "./reflection.ts"
 import * as x509 from "@peculiar/x509"
-import { type Authority, LEAF_VALIDITY_MS, subjectKeyIdentifierOf } from "./pki-certificate.ts"
+import { type Authority, LEAF_VALIDITY_MS, subjectKeyIdentifierOf } from "./certificate.ts"
 
 /** Validity of a list, in ms. */
 const CRL_VALIDITY_MS = 30 * 86_400_000

@@ -1,8 +1,8 @@
 /**
  * Which certificates the development PKI issues for the clients of a configuration, so that each of them is recognised.
  */
-import type { WranglerEnvironment } from "./wrangler-file.ts"
-import type { PkiClientOptions } from "./pki-plan.ts"
+import type { WranglerEnvironment } from "../wrangler-file.ts"
+import type { PkiClientOptions } from "./plan.ts"
 
 /** Shape of a client in the variables; only read after the configuration was accepted. */
 interface ClientVariable {

@@ -3,23 +3,15 @@
  * Whoever configured a gateway or an operating system to trust this CA would lose that without noticing, so every state
  * that is not "both files, matching, in validity" ends in an error that says what to do.
  */
-import "./pki-reflection.ts"
+import "./reflection.ts"
 import { createPrivateKey, createPublicKey, type KeyObject, X509Certificate as PlatformCertificate } from "node:crypto"
 import { join } from "node:path"
 import * as x509 from "@peculiar/x509"
 import { DEVELOPMENT_SKI } from "./development-ski.ts"
-import { type Authority, createAuthority } from "./pki-certificate.ts"
-import { PkiError } from "./pki-error.ts"
-import {
-  closeToOthers,
-  moveAside,
-  PUBLIC_MODE,
-  readTextIfPresent,
-  SECRET_MODE,
-  writeNew,
-  writeWhole,
-} from "./pki-files.ts"
-import { parseSubject } from "./pki-name.ts"
+import { type Authority, createAuthority } from "./certificate.ts"
+import { PkiError } from "./error.ts"
+import { closeToOthers, moveAside, PUBLIC_MODE, readTextIfPresent, SECRET_MODE, writeNew, writeWhole } from "./files.ts"
+import { parseSubject } from "./name.ts"
 
 /** The name of every development CA; they differ in their keys. The foreign CA of the specimens bears it too. */
 export const AUTHORITY_SUBJECT = "CN=Sekisho Development CA,O=Sekisho Development"

@@ -1,0 +1,46 @@
+/**
+ * Whether a request's header section may be read at all: not too many or too large fields, no control character in a value,
+ * no singleton field twice.
+ *
+ * The local edge checks the lines themselves and Cloudflare most of this; the Worker assumes neither. Pure and total. Called
+ * by the `target` stage.
+ *
+ * @see RFC 9110 §5.5 (field values), RFC 6585 §5 (431)
+ */
+import { HEADER_BYTES_MAX, HEADER_COUNT_MAX } from "./bounds.ts"
+import type { ProblemCode } from "./problem.ts"
+import { findRepeatedField } from "./singleton-fields.ts"
+
+/** What a section may be read through: the fields in any order, names in lower case, and a lookup by name. */
+export interface HeaderSection extends Iterable<readonly [name: string, value: string]> {
+  get(name: string): string | null
+}
+
+/** Why a section is not read. `reason` holds numbers and names, never a value. */
+export interface HeaderFault {
+  readonly code: Extract<ProblemCode, "headers-too-large" | "malformed-header" | "duplicate-header" | "host-rejected">
+  readonly reason: string
+}
+
+/** Every control character but the tab: a parser behind the gateway may end a line or a string at one. */
+const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
+
+/** Returns the first fault of a header section, or undefined when it may be read. */
+export function findHeaderFault(section: HeaderSection): HeaderFault | undefined {
+  let count = 0
+  let bytes = 0
+  let controlled: string | undefined
+  for (const [name, value] of section) {
+    count += 1
+    bytes += name.length + value.length
+    if (controlled === undefined && CONTROL.test(value)) controlled = name
+  }
+  if (count > HEADER_COUNT_MAX || bytes > HEADER_BYTES_MAX)
+    return { code: "headers-too-large", reason: `${count}_fields_${bytes}_octets` }
+  if (controlled !== undefined) return { code: "malformed-header", reason: `control_in_${controlled}` }
+  const repeated = findRepeatedField((name) => section.get(name))
+  if (repeated === undefined) return undefined
+  return repeated === "host"
+    ? { code: "host-rejected", reason: "host_repeated" }
+    : { code: "duplicate-header", reason: repeated }
+}

@@ -1,0 +1,62 @@
+/**
+ * Goal: bounds that depend on each other keep their relation when one of them is changed. Method: one test a relation.
+ */
+import { describe, expect, test } from "vitest"
+import * as bounds from "../../src/core/bounds.ts"
+import { PROBLEMS } from "../../src/core/problem.ts"
+
+test("every bound is a positive number", () => {
+  expect(Object.entries(bounds).filter(([, value]) => !(Number.isFinite(value) && value > 0))).toEqual([])
+})
+
+/** Relations that must hold, smaller side first. */
+const ORDERED: readonly (readonly [why: string, lower: number, upper: number])[] = [
+  ["RFC 9112 asks for targets of 8,000 octets", 8_000, bounds.TARGET_BYTES_MAX],
+  ["expressions are tried on paths that fit a target", bounds.REGEX_PATH_LENGTH_MAX, bounds.TARGET_BYTES_MAX],
+  ["a header section holds the longest target as a value", bounds.TARGET_BYTES_MAX, bounds.HEADER_BYTES_MAX],
+  ["a header section holds every field it may have", bounds.HEADER_COUNT_MAX * 64, bounds.HEADER_BYTES_MAX],
+  [
+    "a leaf fits the header section of the request to the origin",
+    (bounds.LEAF_BYTES_MAX * 4) / 3,
+    bounds.HEADER_BYTES_MAX,
+  ],
+  ["the platform gives leaves up to 10 KiB", bounds.LEAF_BYTES_MAX, 10_240],
+  ["a certificate nests 8 levels", 8, bounds.DER_DEPTH_MAX],
+  ["security asks for assertions of at most 30 s", bounds.EDGE_ASSERTION_AGE_MS_MAX, 30_000],
+  [
+    "the memory of assertions lasts for 1,000 requests a second",
+    1_000 * (bounds.EDGE_ASSERTION_AGE_MS_MAX / 1_000),
+    bounds.EDGE_ASSERTION_SEEN_MAX,
+  ],
+  [
+    "a refusal comes before the client of a slow origin would give up",
+    bounds.CLIENT_GATE_TIMEOUT_MS,
+    bounds.ORIGIN_TIMEOUT_MS_DEFAULT,
+  ],
+  ["the default wait for an origin is allowed", bounds.ORIGIN_TIMEOUT_MS_DEFAULT, bounds.ORIGIN_TIMEOUT_MS_MAX],
+  ["a message of the queue holds 128 KB, framing included", bounds.EVENT_MESSAGE_BYTES_MAX + 16_384, 128_000],
+  [
+    "an event of the longest texts fits a message",
+    16 * bounds.EVENT_VALUE_LENGTH_MAX * 3,
+    bounds.EVENT_MESSAGE_BYTES_MAX,
+  ],
+  ["a message of the most events fits the backlog", bounds.EVENTS_PER_MESSAGE_MAX, bounds.EVENT_BACKLOG_MAX],
+  ["the default flush is allowed", bounds.EVENT_FLUSH_MS_DEFAULT, bounds.EVENT_FLUSH_MS_MAX],
+  ["the platform ends what runs behind a response after 30 s", bounds.EVENT_FLUSH_MS_MAX, 30_000],
+  ["a queue delays for 12 hours at most", bounds.SINK_RETRY_SECONDS_MAX, 43_200],
+  ["a warning comes before the error", bounds.VARIABLE_WARN_RATIO, 1],
+]
+
+describe("relations", () => {
+  test.each(ORDERED)("%s", (_, lower, upper) => {
+    expect(lower).toBeLessThanOrEqual(upper)
+  })
+})
+
+test.each([
+  ["uri-too-long", bounds.TARGET_BYTES_MAX],
+  ["headers-too-large", bounds.HEADER_COUNT_MAX],
+  ["headers-too-large", bounds.HEADER_BYTES_MAX],
+] as const)("the problem %s names the bound %i", (code, bound) => {
+  expect(PROBLEMS[code].detail).toContain(bound.toLocaleString("en-US"))
+})

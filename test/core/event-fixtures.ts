@@ -1,0 +1,54 @@
+/**
+ * Events for tests: one complete example, and arbitrary ones with hostile texts.
+ */
+import * as fc from "fast-check"
+import type { AccessEvent } from "../../src/core/event.ts"
+
+export const EVENT: AccessEvent = {
+  timestamp: "2026-11-22T03:00:00.123Z",
+  level: "info",
+  event: "request",
+  request_id: "01932c07-0000-7000-8000-000000000001",
+  trace_id: "0af7651916cd43dd8448eb211c80319c",
+  span_id: "b7ad6b7169203331",
+  outcome: "forwarded",
+  status: 200,
+  method: "GET",
+  host: "gw.test",
+  path: "/balance",
+  route: "/balance",
+  client_id: "acme",
+  client_address: "127.0.0.9",
+  latency_ms: 12.5,
+  origin: "bank",
+  origin_ms: 11,
+  certificate_fingerprint: "a".repeat(64),
+  certificate_days_left: -1,
+  rate_limit_policy: "standard",
+  rate_limit_remaining: 19,
+  config_version: "0123456789abcdef",
+}
+
+/** Characters of every kind that somebody acts on: controls, separators, marks of direction, quotes, halves of pairs. */
+const unit = fc.oneof(
+  fc.constantFrom(
+    ...Array.from(
+      "aA0/ \"\\'<>&\n\r\t\0\u001b\u007f\u0085\u009b\u061c\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff日😀é",
+    ),
+  ),
+  fc.integer({ min: 0, max: 0xffff }).map((code) => String.fromCharCode(code)),
+)
+/** Texts of hostile characters. */
+export const hostileText = fc.array(unit, { maxLength: 30 }).map((units) => units.join(""))
+
+/** Events whose texts are hostile. */
+export const anyEvent: fc.Arbitrary<AccessEvent> = fc
+  .record({
+    method: hostileText,
+    path: hostileText,
+    reason: hostileText,
+    route: hostileText,
+    status: fc.integer({ min: 100, max: 599 }),
+    latency_ms: fc.double({ min: 0, max: 1e6, noNaN: true }),
+  })
+  .map((changes) => ({ ...EVENT, ...changes }))

@@ -1,0 +1,183 @@
+/**
+ * Findings about configurations that are valid: what starts and then surprises. The parts of a wrangler file are written
+ * here as `sekisho check` reads them.
+ */
+import { describe, expect, test } from "vitest"
+import { findFindings, type Finding } from "../../cli/findings.ts"
+import type { WranglerEnvironment } from "../../cli/wrangler-file.ts"
+import { loadConfig } from "../../src/config/load.ts"
+import { VARIABLE_BYTES_MAX } from "../../src/core/bounds.ts"
+
+const SKI = "73656b6973686f2d646576656c6f706d656e742d"
+const VARS = {
+  GATEWAY: { hosts: ["localhost"] },
+  ISSUERS: { partners: { ski: "00000000000000000000000000000000deadbeef" }, development: { ski: SKI } },
+  CLIENTS: [{ id: "acme", certificates: [{ issuer: "partners", san_uri: "spiffe://partners.example/acme" }] }],
+  ORIGINS: { bank: { url: "https://core.bank.example" } },
+  LIMITS: { standard: { rate: "1/s", burst: 1 } },
+  ROUTES: [{ prefix: "/accounts", origin: "bank", limits: "standard" }],
+  SINKS: [{ kind: "otlp", url: "https://collector.bank.example/v1/logs" }],
+}
+const ENVIRONMENT: WranglerEnvironment = {
+  name: undefined,
+  vars: VARS,
+  workersDev: false,
+  previewUrls: false,
+  objectBindings: [{ name: "CLIENT_GATE", class_name: "ClientGate" }],
+  sqliteClasses: ["ClientGate"],
+  queueProducers: [{ binding: "EVENTS", queue: "events" }],
+  queueConsumers: [{ queue: "events", dead_letter_queue: "dead" }],
+}
+
+/** Returns the findings about the sound environment above with some parts replaced, as severity and path. */
+function findIn(
+  parts: Partial<WranglerEnvironment>,
+  vars: Readonly<Record<string, unknown>> = {},
+): readonly (readonly [Finding["severity"], string])[] {
+  return findAll(parts, vars).map(({ severity, path }) => [severity, path])
+}
+
+function findAll(parts: Partial<WranglerEnvironment>, vars: Readonly<Record<string, unknown>>): readonly Finding[] {
+  const environment = { ...ENVIRONMENT, ...parts, vars: { ...VARS, ...vars } }
+  const loaded = loadConfig(environment.vars)
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
+  return findFindings(environment, loaded.config, SKI)
+}
+
+test("findFindings() finds nothing in a sound environment", () => {
+  expect(findIn({})).toEqual([])
+})
+
+describe("bindings", () => {
+  test.each([
+    ["no object binding", { objectBindings: [] }, "durable_objects.bindings"],
+    [
+      "an object binding of another class",
+      { objectBindings: [{ name: "CLIENT_GATE", class_name: "Other" }] },
+      "durable_objects.bindings",
+    ],
+    ["no migration", { sqliteClasses: [] }, "migrations"],
+    ["no queue for events", { queueProducers: [], queueConsumers: [] }, "queues.producers"],
+    [
+      "a queue that nobody takes events from",
+      { queueConsumers: [{ queue: "other", dead_letter_queue: "dead" }] },
+      "queues.consumers",
+    ],
+  ] satisfies readonly (readonly [string, Partial<WranglerEnvironment>, string])[])(
+    "findFindings() reports %s as an error",
+    (_, parts, path) => {
+      expect(findIn(parts)).toEqual([["error", path]])
+    },
+  )
+
+  test("findFindings() warns of a queue without a dead-letter queue", () => {
+    expect(findIn({ queueConsumers: [{ queue: "events" }] })).toEqual([["warning", "queues.consumers"]])
+  })
+
+  test("findFindings() wants no queue without sinks, and warns that there are none", () => {
+    expect(findIn({ queueProducers: [], queueConsumers: [] }, { SINKS: [] })).toEqual([["warning", "SINKS"]])
+  })
+})
+
+describe("exposure", () => {
+  test.each([
+    ["workers_dev", { workersDev: undefined }],
+    ["workers_dev", { workersDev: true }],
+    ["preview_urls", { previewUrls: undefined }],
+    ["preview_urls", { previewUrls: true }],
+  ] as const)("findFindings() warns of %s when it is %j", (path, parts) => {
+    expect(findIn(parts)).toEqual([["warning", path]])
+  })
+
+  test("findFindings() warns of an environment that does not say that Cloudflare stands in front", () => {
+    expect(findIn({ name: "production" })).toEqual([["warning", "PLATFORM"]])
+    expect(findIn({ name: "production" }, { PLATFORM: "cloudflare" })).toEqual([])
+  })
+
+  test("findFindings() warns of a top level that believes request.cf", () => {
+    expect(findIn({}, { PLATFORM: "cloudflare" })).toEqual([["warning", "PLATFORM"]])
+  })
+})
+
+describe("variables", () => {
+  /** A ROUTES variable of exactly so many octets as JSON. */
+  function routesOf(bytes: number): readonly unknown[] {
+    const route = (body: string) => ({ path: "/x", client_certificate: "none", respond: { status: 200, body } })
+    const routes: unknown[] = []
+    while (Buffer.byteLength(JSON.stringify(routes)) < bytes - 1_100)
+      routes.push({ ...route("x".repeat(800)), path: `/x${routes.length}` })
+    const rest = bytes - Buffer.byteLength(JSON.stringify([...routes, route("")]))
+    return [...routes, route("x".repeat(rest))]
+  }
+
+  test.each([
+    [VARIABLE_BYTES_MAX * 0.8, []],
+    [VARIABLE_BYTES_MAX * 0.8 + 1, [["warning", "ROUTES"]]],
+    [VARIABLE_BYTES_MAX, [["warning", "ROUTES"]]],
+    [VARIABLE_BYTES_MAX + 1, [["error", "ROUTES"]]],
+  ])("findFindings() on a variable of %d octets gives %j", (bytes, findings) => {
+    const routes = routesOf(Math.floor(bytes))
+    expect(Buffer.byteLength(JSON.stringify(routes))).toBe(Math.floor(bytes))
+    expect(findIn({}, { ROUTES: routes })).toEqual(findings)
+  })
+
+  test("findFindings() counts octets, not characters", () => {
+    const body = "道".repeat(900)
+    const respond = { path: "/x", client_certificate: "none", respond: { status: 200, body } }
+    expect(findIn({}, { ROUTES: [respond, { ...respond, path: "/y" }] })).toEqual([["error", "ROUTES"]])
+  })
+
+  test("findFindings() names the variable that is full, and the one to go on with", () => {
+    const [finding] = findAll({}, { ROUTES_2: routesOf(VARIABLE_BYTES_MAX + 1) })
+    expect(finding).toMatchObject({ path: "ROUTES_2", text: expect.stringContaining("5121 of the 5120") as string })
+  })
+})
+
+describe("clients and routes", () => {
+  test.each([
+    "spiffe://Partners.example/acme",
+    "spiffe://partners.example",
+    "spiffe://partners.example/",
+    "spiffe://partners.example/a/",
+    "spiffe://partners.example/a//b",
+    "spiffe://partners.example/../a",
+    "spiffe://partners.example/a%20b",
+    "spiffe://partners.example:443/a",
+  ])("findFindings() warns of a client that no SPIFFE certificate can match: %s", (sanUri) => {
+    const clients = [{ id: "acme", certificates: [{ issuer: "partners", san_uri: sanUri }] }]
+    expect(findIn({}, { CLIENTS: clients })).toEqual([["warning", 'client "acme"']])
+  })
+
+  test.each(["spiffe://partners.example/a/b.c_d-E", "https://partners.example/acme", "urn:example:acme"])(
+    "findFindings() takes the URI %s",
+    (sanUri) => {
+      const clients = [{ id: "acme", certificates: [{ issuer: "partners", san_uri: sanUri }] }]
+      expect(findIn({}, { CLIENTS: clients })).toEqual([])
+    },
+  )
+
+  test("findFindings() warns of the development CA in front of which Cloudflare stands", () => {
+    const certificates = [{ issuer: "development", subject: "CN=acme" }, { fingerprint: "0".repeat(64) }]
+    const parts = { name: "production" }
+    const [finding, ...others] = findAll(parts, { PLATFORM: "cloudflare", CLIENTS: [{ id: "acme", certificates }] })
+    expect(others).toEqual([])
+    expect(finding).toMatchObject({ severity: "warning", text: expect.stringMatching(/^one of its/) as string })
+  })
+
+  test("findFindings() warns of a route that no request can reach, and says which one takes them", () => {
+    const [finding, ...others] = findAll(
+      {},
+      {
+        ROUTES: [{ prefix: "/accounts", methods: ["GET"], origin: "bank", limits: "standard" }],
+        ROUTES_2: [{ prefix: "/accounts", methods: ["HEAD"], origin: "bank", limits: "standard" }],
+      },
+    )
+    expect(others).toEqual([])
+    expect(finding).toMatchObject({ path: "ROUTES_2[0]", text: expect.stringContaining("ROUTES[0]") as string })
+  })
+
+  test("findFindings() warns of guards, which nothing enforces yet", () => {
+    const guard = { max_failures: 3, failure_duration: "1m", backoff: { kind: "lineal", duration: "5m" } }
+    expect(findIn({}, { GUARDS: { credentials: guard } })).toEqual([["warning", "GUARDS.credentials"]])
+  })
+})

@@ -1,0 +1,150 @@
+/**
+ * Goal: an official receiver accepts every document. Method: a walk over the document that applies the JSON rules of
+ * OTLP to each member by its name, for one example, for random events and for the official example itself.
+ */
+import * as fc from "fast-check"
+import { describe, expect, test } from "vitest"
+import type { AccessEvent } from "../../src/core/event.ts"
+import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
+import { readDataSet } from "../conformance.ts"
+import { anyEvent, EVENT } from "./event-fixtures.ts"
+
+/** What OTLP asks of a member by its name; every other member must be a table or an array. */
+const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {
+  traceId: (value) => typeof value === "string" && /^(?!0{32})[0-9a-f]{32}$/i.test(value),
+  spanId: isSpanId,
+  parentSpanId: isSpanId,
+  timeUnixNano: isInt64,
+  observedTimeUnixNano: isInt64,
+  startTimeUnixNano: isInt64,
+  endTimeUnixNano: isInt64,
+  kind: Number.isInteger,
+  severityNumber: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 24,
+  intValue: isInt64,
+  doubleValue: (value) => typeof value === "number",
+  boolValue: (value) => typeof value === "boolean",
+  stringValue: (value) => typeof value === "string",
+  severityText: (value) => typeof value === "string",
+  key: (value) => typeof value === "string" && value !== "",
+  name: (value) => typeof value === "string",
+  version: (value) => typeof value === "string",
+  value: (value) => typeof value === "object" && value !== null && Object.keys(value).length === 1,
+}
+
+function isSpanId(value: unknown): boolean {
+  return typeof value === "string" && /^(?!0{16})[0-9a-f]{16}$/i.test(value)
+}
+
+function isInt64(value: unknown): boolean {
+  return typeof value === "string" && /^-?[0-9]+$/.test(value) && BigInt.asIntN(64, BigInt(value)) === BigInt(value)
+}
+
+/** Returns the places of a document that break a rule. OT-1: ids; OT-2: names, enums, 64-bit integers, typed values. */
+function faults(node: unknown, path = "$"): string[] {
+  if (Array.isArray(node)) return node.flatMap((item, index) => faults(item, `${path}[${index}]`))
+  if (typeof node !== "object" || node === null) return [path]
+  return Object.entries(node).flatMap(([name, value]) => {
+    const place = `${path}.${name}`
+    if (!/^[a-z][A-Za-z0-9]*$/.test(name)) return [place]
+    const rule = RULES[name]
+    if (rule !== undefined && !rule(value)) return [place]
+    return rule === undefined || name === "value" ? faults(value, place) : []
+  })
+}
+
+/** Returns the document as a receiver reads it. */
+function document(...events: readonly AccessEvent[]): unknown {
+  return JSON.parse(JSON.stringify(formatOtlpLogs(events, "0123456789abcdef")))
+}
+
+/** Returns the names of the members of a document with their depth, each once. */
+function shape(node: unknown, depth = 0): ReadonlySet<string> {
+  if (Array.isArray(node)) return new Set(node.flatMap((item) => [...shape(item, depth)]))
+  if (typeof node !== "object" || node === null) return new Set()
+  return new Set(Object.entries(node).flatMap(([name, value]) => [`${depth} ${name}`, ...shape(value, depth + 1)]))
+}
+
+describe("formatOtlpLogs()", () => {
+  test("writes a record of the event with typed attributes", () => {
+    expect(document(EVENT)).toMatchObject({
+      resourceLogs: [
+        {
+          resource: {
+            attributes: [{ key: "service.name", value: { stringValue: "sekisho" } }, { key: "service.version" }],
+          },
+          scopeLogs: [
+            {
+              scope: { name: "sekisho.access-log" },
+              logRecords: [
+                {
+                  timeUnixNano: "1795316400123000000",
+                  severityNumber: 9,
+                  severityText: "INFO",
+                  traceId: EVENT.trace_id,
+                  spanId: EVENT.span_id,
+                  body: { stringValue: "GET /balance 200" },
+                },
+              ],
+            },
+          ],
+        },
+      ],
+    })
+  })
+
+  test.each([
+    ["status", { intValue: "200" }],
+    ["latency_ms", { doubleValue: 12.5 }],
+    ["certificate_days_left", { intValue: "-1" }],
+    ["client_id", { stringValue: "acme" }],
+  ])("types the attribute %s", (key, value) => {
+    const text = JSON.stringify(document(EVENT))
+    expect(text).toContain(JSON.stringify({ key, value }))
+  })
+
+  test.each([
+    ["info", 9],
+    ["warn", 13],
+    ["error", 17],
+  ] as const)("gives the level %s its number", (level, number) => {
+    expect(JSON.stringify(document({ ...EVENT, level }))).toContain(`"severityNumber":${number},`)
+  })
+
+  test("OT-1, OT-2: breaks no rule of OTLP's JSON for any event", () => {
+    fc.assert(
+      fc.property(fc.array(anyEvent, { maxLength: 3 }), (events) => {
+        expect(faults(document(...events))).toEqual([])
+      }),
+      { seed: 20, numRuns: 300 },
+    )
+  })
+
+  test("OT-1: leaves the ids out of a record without a trace", () => {
+    expect(faults(document({ ...EVENT, trace_id: "", span_id: "" }))).toEqual([])
+  })
+
+  test("writes one record per event in their order", () => {
+    const text = JSON.stringify(document({ ...EVENT, path: "/1" }, { ...EVENT, path: "/2" }))
+    expect([...text.matchAll(/"GET (\/[12]) 200"/g)].map(([, path]) => path)).toEqual(["/1", "/2"])
+  })
+})
+
+const example = readDataSet("otel/otlp-example-logs.json") as object | undefined
+interface Negative {
+  readonly cases: readonly { readonly why: string; readonly doc: unknown }[]
+}
+const negative = readDataSet("otel/otlp-json-negative.json") as Negative | undefined
+
+describe.skipIf(example === undefined || negative === undefined)("official documents", () => {
+  test("the example has every member that formatOtlpLogs() writes, at the same depth", () => {
+    expect([...shape(document(EVENT))].filter((member) => !shape(example).has(member))).toEqual([])
+  })
+
+  test("the example breaks no rule of this test", () => {
+    expect(faults(example)).toEqual([])
+  })
+
+  test.each(negative?.cases ?? [])("this test finds: $why", ({ doc }) => {
+    expect(faults(doc)).toHaveLength(1)
+  })
+})

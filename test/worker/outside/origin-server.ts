@@ -1,0 +1,160 @@
+/**
+ * A real origin that records what reaches it and misbehaves on request: what it does depends on the path.
+ *
+ * The first segment of a path names a gateway under test (its origin URL ends in it), so that tests running side by side
+ * do not see each other's requests; the last segment chooses the behaviour, an echo unless {@link BEHAVIOURS} knows it.
+ */
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { gzipSync } from "node:zlib"
+import type { OriginRecord } from "../provided.ts"
+
+/** What `/gzip` sends, also for comparison. */
+export const GZIP_BODY: Buffer = gzipSync("to be handed on as it is, to be handed on as it is")
+
+/** An origin that runs. */
+export interface OriginServer {
+  readonly port: number
+  /** Requests of a gateway, oldest first. */
+  requests(gateway: string): readonly OriginRecord[]
+  /** Lets every response of a gateway that waits go on. */
+  release(gateway: string): void
+  close(): void
+}
+
+interface Recording {
+  method: string
+  target: string
+  fields: readonly (readonly [string, string])[]
+  body: string
+  isComplete: boolean
+  isAborted: boolean
+}
+
+/** Starts an origin on a free port. Redirects of it lead to the trap. */
+export async function startOrigin(trapPort: number): Promise<OriginServer> {
+  const recordings = new Map<string, Recording[]>()
+  const waiting = new Map<string, (() => void)[]>()
+  const server = createServer((request, response) => {
+    const [, gateway = "", target = ""] = /^\/([^/?]*)(.*)$/.exec(request.url ?? "") ?? []
+    const recording: Recording = {
+      method: request.method ?? "",
+      target,
+      fields: request.rawHeaders.flatMap((name, i, all) => (i % 2 === 0 ? [[name, all[i + 1] ?? ""] as const] : [])),
+      body: "",
+      isComplete: false,
+      isAborted: false,
+    }
+    recordings.set(gateway, [...(recordings.get(gateway) ?? []), recording])
+    request.on("data", (chunk: Buffer) => (recording.body += chunk.toString("latin1")))
+    request.on("end", () => (recording.isComplete = true))
+    request.on("error", () => {})
+    response.on("error", () => {})
+    response.on("close", () => (recording.isAborted = !response.writableFinished))
+    const name = /([^/?]*)(?:\?.*)?$/.exec(target)?.[1] ?? ""
+    const behave = BEHAVIOURS[name] ?? echo
+    const released = new Promise<void>((resolve) => waiting.set(gateway, [...(waiting.get(gateway) ?? []), resolve]))
+    behave(request, response, { recording, released, trapPort })
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  return {
+    port: (server.address() as AddressInfo).port,
+    requests: (gateway) => recordings.get(gateway) ?? [],
+    release: (gateway) => {
+      for (const resolve of waiting.get(gateway) ?? []) resolve()
+    },
+    close: () => {
+      server.closeAllConnections()
+      server.close()
+    },
+  }
+}
+
+interface Scene {
+  readonly recording: Recording
+  readonly released: Promise<void>
+  readonly trapPort: number
+}
+
+type Behaviour = (request: IncomingMessage, response: ServerResponse, scene: Scene) => void
+
+function echo(request: IncomingMessage, response: ServerResponse, { recording }: Scene): void {
+  request.on("end", () => {
+    response.writeHead(200, { "Content-Type": "application/json", ETag: '"1"' })
+    response.end(JSON.stringify(recording))
+  })
+}
+
+const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
+  redirect: (_, response, { trapPort }) => {
+    response.writeHead(302, { Location: `http://127.0.0.1:${trapPort}/stolen` }).end()
+  },
+  // The second half waits for the test, so a first half that arrives has not waited for it.
+  halves: (_, response, { released }) => {
+    response.writeHead(200, { "Content-Type": "text/plain" })
+    response.write("first;")
+    void released.then(() => response.end("second"))
+  },
+  // Sends back each piece of the request body when it arrives.
+  duplex: (request, response) => {
+    response.writeHead(200, { "Content-Type": "application/octet-stream" })
+    request.on("data", (chunk: Buffer) => response.write(chunk))
+    request.on("end", () => response.end())
+  },
+  silent: () => {},
+  reset: (request) => request.socket.resetAndDestroy(),
+  garbage: (request) => request.socket.end("this is no HTTP\r\n\r\n"),
+  // Announces more than it sends.
+  short: (request, response) => {
+    response.writeHead(200, { "Content-Length": 1_000 })
+    response.write("only this", () => setTimeout(() => request.socket.destroy(), 20))
+  },
+  // As `short`, without a length: the last chunk is missing.
+  unfinished: (request, response) => {
+    response.writeHead(200)
+    response.write("only this", () => setTimeout(() => request.socket.destroy(), 20))
+  },
+  gzip: (_, response) => {
+    response
+      .writeHead(200, { "Content-Encoding": "gzip", ETag: '"strong"', "Content-Length": GZIP_BODY.length })
+      .end(GZIP_BODY)
+  },
+  sized: (_, response) => {
+    response.writeHead(200, { "Content-Length": 1_234, "X-Kept": "1" })
+    response.end(response.req.method === "HEAD" ? undefined : "x".repeat(1_234))
+  },
+  "204": (_, response) => void response.writeHead(204, { "X-Kept": "1" }).end(),
+  "304": (_, response) => void response.writeHead(304, { ETag: '"1"', "X-Kept": "1" }).end(),
+  "503": (_, response) => void response.writeHead(503, { "Retry-After": "7" }).end("maintenance"),
+  cookies: (_, response) => {
+    response.writeHead(200, { "Set-Cookie": ["a=1; Expires=Wed, 21 Oct 2026 07:28:00 GMT", "b=2"] }).end()
+  },
+  hop: (_, response) => {
+    response
+      .writeHead(200, {
+        Connection: "close, X-Secret",
+        "X-Secret": "1",
+        "Keep-Alive": "timeout=9",
+        "Proxy-Authenticate": "Basic",
+        "Proxy-Connection": "keep-alive",
+        "X-Kept": "1",
+      })
+      .end()
+  },
+  forging: (_, response) => {
+    response
+      .writeHead(200, {
+        "X-Request-Id": "chosen-by-the-origin",
+        RateLimit: '"forged";r=999',
+        "RateLimit-Policy": '"forged";q=999;w=1',
+        "Client-Cert": ":Zm9yZ2Vk:",
+      })
+      .end()
+  },
+  varying: (_, response) => void response.writeHead(200, { Vary: "Accept, Client-Cert" }).end(),
+  cacheable: (request, response) => {
+    response
+      .writeHead(200, { "Cache-Control": "public, max-age=3600", Vary: "Authorization" })
+      .end(String(request.headers["x-client-id"]))
+  },
+}

@@ -1,0 +1,94 @@
+/**
+ * What the Node side of these tests hands to the workerd side: ports of real servers and freshly minted certificates.
+ *
+ * Types and names only, so that both compiler projects can read it.
+ */
+
+/** Every certificate that is minted, by what is odd about it. */
+export const CERTIFICATE_NAMES = [
+  "acme-a",
+  "acme-b",
+  "acme-dn",
+  "acme-a from ca-b",
+  "acme-a from rogue",
+  "expired",
+  "not yet valid",
+  "email only",
+  "server only",
+  "no purpose",
+  "certificate authority",
+  "key agreement only",
+  "padded",
+  "common name of acme-b",
+  "uri of acme-b",
+  "two common names",
+  "quoted comma",
+  "escaped comma",
+  "joined names",
+  "leading hash",
+  "leading space",
+  "trailing backslash",
+  "nul in uri",
+  "nul in dns name",
+  "nul in common name",
+  "two uris in one",
+  "two uris",
+  "uri as mail address",
+  "uri as dns name",
+  "uri as other name",
+  "line feed in common name",
+] as const
+
+/** Name of a minted certificate. */
+export type CertificateName = (typeof CERTIFICATE_NAMES)[number]
+
+/** A client certificate, as much of it as a platform reports. Hex is lower case. */
+export interface CertificateFixture {
+  /** DER in base64. */
+  readonly der: string
+  /** SHA-256 of the DER. */
+  readonly fingerprint: string
+  readonly serial: string
+  readonly issuerSki: string
+  readonly subject: string
+}
+
+/** Everything that is handed over. Ports are on 127.0.0.1. */
+export interface Fixtures {
+  readonly certificates: Readonly<Record<CertificateName, CertificateFixture>>
+  readonly skis: Readonly<Record<"ca-a" | "ca-b", string>>
+  readonly originPort: number
+  readonly sinkPort: number
+  readonly controlPort: number
+  /** Nothing listens here. */
+  readonly closedPort: number
+  /** A listener that nobody may ever connect to; the control server tells how often it happened. */
+  readonly trapPort: number
+}
+
+/** One request as an origin received it. */
+export interface OriginRecord {
+  readonly method: string
+  /** Request target behind the gateway's own prefix, byte for byte. */
+  readonly target: string
+  /** In the order and spelling of the wire. */
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  readonly body: string
+  /** True once the request body has been received to its end. */
+  readonly isComplete: boolean
+  /** True once the connection has ended before the response had. */
+  readonly isAborted: boolean
+}
+
+/** One post as a sink received it. */
+export interface SinkRecord {
+  readonly contentType: string
+  readonly authorization: string | undefined
+  readonly body: string
+}
+
+declare module "vitest" {
+  interface ProvidedContext {
+    readonly fixtures: Fixtures
+  }
+}
