@@ -123,7 +123,8 @@ export const PROBLEMS = {
   "service-unavailable": {
     status: 503,
     title: "Service temporarily unavailable",
-    detail: "The gateway cannot handle this request at the moment. Come back later, not before Retry-After where it is given.",
+    detail:
+      "The gateway cannot handle this request at the moment. Come back later, not before Retry-After where it is given.",
   },
   "origin-timeout": {
     status: 504,
