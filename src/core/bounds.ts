@@ -21,6 +21,10 @@ export const CERTIFICATE_CACHE_ENTRIES_MAX = 2_000
 export const EDGE_ASSERTION_AGE_MS_MAX = 30_000
 /** Assertion ids one isolate remembers against replay. More than this within one age means refusing, not forgetting. */
 export const EDGE_ASSERTION_SEEN_MAX = 100_000
+/** Longest wait for the limit per address, in ms. It counts near the Worker in about one; a request does not wait for more. */
+export const IP_LIMIT_TIMEOUT_MS = 250
+/** Period of the limit per address, in seconds: `simple.period` of the binding, which the Worker cannot read. */
+export const IP_LIMIT_PERIOD_SECONDS = 10
 /** Longest wait for the client's object, in ms, before the request is refused. */
 export const CLIENT_GATE_TIMEOUT_MS = 5_000
 /** Retry-After of a refusal that has no better answer, in seconds. */
