@@ -3,7 +3,7 @@
  */
 import type { Config } from "../src/config/config.ts"
 import { configurationVariables } from "../src/config/load.ts"
-import { VARIABLE_BYTES_MAX, VARIABLE_WARN_RATIO } from "../src/core/bounds.ts"
+import { IP_LIMIT_PERIOD_SECONDS, VARIABLE_BYTES_MAX, VARIABLE_WARN_RATIO } from "../src/core/bounds.ts"
 import { findUnreachable } from "../src/core/route.ts"
 import type { WranglerEnvironment } from "./wrangler-file.ts"
 
@@ -34,7 +34,7 @@ export function findFindings(
 }
 
 function checkBindings(
-  { objectBindings, sqliteClasses, queueProducers, queueConsumers }: WranglerEnvironment,
+  { objectBindings, sqliteClasses, rateLimits, queueProducers, queueConsumers }: WranglerEnvironment,
   config: Config,
 ): readonly Finding[] {
   const findings: Finding[] = []
@@ -48,6 +48,17 @@ function checkBindings(
   }
   if (!sqliteClasses.includes("ClientGate"))
     findings.push(error("migrations", 'lacks new_sqlite_classes = ["ClientGate"]'))
+  const ipLimit = rateLimits.find(({ name }) => name === "IP_LIMIT")
+  if (ipLimit === undefined)
+    findings.push(warning("ratelimits", 'lacks name = "IP_LIMIT": nothing limits callers before they are known'))
+  else if (ipLimit.simple.period !== IP_LIMIT_PERIOD_SECONDS) {
+    findings.push(
+      error(
+        "ratelimits",
+        `IP_LIMIT must have period = ${IP_LIMIT_PERIOD_SECONDS}: that is what Retry-After tells callers`,
+      ),
+    )
+  }
   const events = queueProducers.find(({ binding }) => binding === "EVENTS")
   if (config.sinks.length > 0 && events === undefined) {
     findings.push(

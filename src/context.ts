@@ -26,6 +26,8 @@ export interface Exchange {
   route?: Route
   certificate?: ClientCertificate
   client?: Client
+  /** Set when the limit per address did not answer and the request passed uncounted. */
+  ipLimit?: "unavailable"
   admission?: AdmissionDecision
   originMs?: number
   problem?: ProblemCode

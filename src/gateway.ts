@@ -5,6 +5,7 @@ import { Hono } from "hono"
 import { createCertificateStage } from "./admit/certificate.ts"
 import { createClientGateStage } from "./admit/client-gate.ts"
 import { createIdentityStage } from "./admit/identity.ts"
+import { createIpLimitStage } from "./admit/ip-limit.ts"
 import { createRouteStage } from "./admit/route.ts"
 import { createTargetStage } from "./admit/target.ts"
 import type { Gateway, GatewayEnv, StageHandler } from "./context.ts"
@@ -21,6 +22,7 @@ const STAGES: Readonly<Record<StageName, (gateway: Gateway) => StageHandler>> = 
   "request-id": createRequestIdStage,
   target: createTargetStage,
   route: createRouteStage,
+  "ip-limit": createIpLimitStage,
   certificate: createCertificateStage,
   identity: createIdentityStage,
   trace: createTraceStage,

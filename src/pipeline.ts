@@ -62,6 +62,13 @@ export const PIPELINE = [
   },
   {
     verb: "admit",
+    stage: "ip-limit",
+    decides: "a coarse limit per address: each IPv4 address, each IPv6 /64",
+    refuses: ["ip-rate-limited"],
+    because: "Strangers cost a lookup, not a certificate check or an object.",
+  },
+  {
+    verb: "admit",
     stage: "certificate",
     decides: "the platform's facts and the leaf's own agree on a valid, unrevoked client certificate",
     refuses: ["client-cert-required", "client-cert-invalid", "edge-assertion-invalid"],

@@ -18,7 +18,10 @@ export function createClientGateStage(): StageHandler {
     const { limit, cost } = required(exchange.route, "route")
     if (limit === undefined) return next()
     const client = required(exchange.client, "client")
-    const request: AdmissionRequest = { limits: [{ name: limit.name, burst: limit.burst, rate: limit.rate }], cost }
+    const request: AdmissionRequest = {
+      limits: [{ kind: "bucket", name: limit.name, burst: limit.burst, rate: limit.rate }],
+      cost,
+    }
     const asked = await askObject(c, client.id, request)
     if ("failure" in asked) return refuseUnknown(c, asked.failure, asked.overloaded)
     exchange.admission = asked.decision

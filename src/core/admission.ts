@@ -2,99 +2,110 @@
  * Whether one request of one client is admitted: every limit of the request is tried, and if any refuses, none is
  * consumed.
  *
- * Called by the client's object (`durable-objects/client-gate.ts`), which loads, asks, stores and returns. Pure and
- * total. What is stored carries a version and is validated when read; what cannot be read admits nothing until it has
- * refilled, so a damaged row never mints tokens.
+ * Called by the client's object (`durable-objects/client-gate.ts`), which loads, asks, stores and returns; what one limit
+ * says is `core/limit.ts`. Pure and total. What is stored carries a version and is validated when read; what cannot be
+ * read admits nothing until it has refilled, ended or expired, so a damaged row never mints tokens.
  *
  * Stored shape, one JSON text per client: {@link GateState}.
  */
-import { acquire, ceilDiv, isAccrualOnly, parseBucketConfig, parseBucketState, peek, settle } from "./gcra.ts"
-import type { BucketConfig, BucketDecision, BucketState } from "./gcra.ts"
-
-/** A bucket of the client. The name identifies its state across configurations and is the policy name on the wire. */
-export interface NamedBucket extends BucketConfig {
-  readonly name: string
-}
+import { isLeaseId, isSameLeases, parseConcurrencyState, releaseLease, renewLease } from "./concurrency.ts"
+import type { ConcurrencyState } from "./concurrency.ts"
+import { parseBucketState } from "./gcra.ts"
+import { askLimit, isNamedLimit, isUnknownLimit } from "./limit.ts"
+import type {
+  ConcurrencyStatus,
+  LimitAnswer,
+  LimitStates,
+  NamedConcurrency,
+  NamedLimit,
+  PolicyStatus,
+} from "./limit.ts"
+import { parseQuotaState } from "./quota.ts"
+import { isCount, isInstant, membersOf } from "./untrusted.ts"
 
 /** One request, as the object sees it. */
 export interface AdmissionRequest {
   /** The limits that apply, each name once. Without any the request is admitted. */
-  readonly limits: readonly NamedBucket[]
-  /** Tokens the request takes from every limit, integer >= 0. 0 observes: it is admitted and takes nothing. */
+  readonly limits: readonly NamedLimit[]
+  /** What the request takes from every bucket and quota, integer >= 0. 0 takes nothing from them. */
   readonly cost: number
+  /**
+   * Id of the lease that the request takes, whatever it costs, from every concurrency limit: required when there is one.
+   * The gateway mints it for each request. It is never an id that a client may choose: a client that repeated its id would
+   * have one slot for all its requests.
+   */
+  readonly leaseId?: string
 }
 
-/** Everything that the gate remembers about one client. */
-export interface GateState {
+/**
+ * Everything that the gate remembers about the limits of one client. A limit stays when a request does not name it: two
+ * versions of the Worker may take turns with different limits, and forgetting would give the client a full one each time.
+ */
+export interface GateState extends LimitStates {
   readonly version: 1
-  /**
-   * By name of the limit. A bucket stays when a request does not name it: two versions of the Worker may take turns with
-   * different limits, and forgetting would give the client a full bucket each time.
-   */
-  readonly buckets: Readonly<Record<string, BucketState>>
-  /** Set once stored state was unreadable, to that instant (epoch ms): a bucket missing above was empty then. */
+  /** Set once stored state was unreadable, to that instant (epoch ms): a limit that is missing had nothing to give then. */
   readonly lostAtMs?: number
 }
 
-/** How one limit stands after the decision: what the RateLimit fields are made of. */
-export interface PolicyStatus {
-  readonly name: string
-  /** Most tokens at once. */
-  readonly quota: number
-  /** Time in which an empty bucket refills, in whole seconds, rounded up. */
-  readonly windowSec: number
-  /** Whole tokens left. */
-  readonly remaining: number
-  /** Ms until the next token, 0 when the limit is full. */
-  readonly nextMs: number
-}
-
 interface AdmissionReport {
-  /** In the order of the request. */
+  /** Enforced buckets and quotas in the order of the request. */
   readonly policies: readonly PolicyStatus[]
-  /** The smallest remaining of all limits; null without limits. */
+  /**
+   * Enforced concurrency limits in the order of the request. Not for the RateLimit field: that has no unit, so a client
+   * would read the slot that its answered request still holds as quota that is gone.
+   */
+  readonly concurrency: readonly ConcurrencyStatus[]
+  /** The smallest remaining of all `policies`; null without any. */
   readonly remaining: number | null
-  /** Limits that this decision started empty because their stored state was unreadable. For the log. */
+  /** Names of the shadow limits that would refuse, sorted by code unit. For the log. */
+  readonly shadowed: readonly string[]
+  /** Limits that this decision started with nothing to give because their stored state was unreadable. For the log. */
   readonly lost: readonly string[]
 }
 
 /** Whether the request may pass. A refusal by no limit (`invalid-request`) is the gateway's fault, not the client's. */
 export type AdmissionDecision =
   | (AdmissionReport & { readonly admitted: true })
+  | (AdmissionReport & LimitRefusal & { readonly admitted: false; readonly reason: "limit" })
   | (AdmissionReport & {
       readonly admitted: false
-      /** `limit`: the limits in `violated`. `invalid-request`: a limit or the cost is out of range, or a name is twice. */
-      readonly reason: "limit" | "invalid-request"
-      /** Names of all limits that refuse the full cost, sorted by code unit. */
+      /** A limit, the cost or the lease id is out of range, or a name is twice. Nothing was asked and nothing changed. */
+      readonly reason: "invalid-request"
       readonly violated: readonly string[]
-      /** No waiting helps: the cost exceeds a burst. */
-      readonly permanent: boolean
-      /** Ms until every refusing limit would admit the cost, the longest wait among them. Null when permanent. */
-      readonly retryAfterMs: number | null
+      readonly permanent: true
+      readonly retryAfterMs: null
     })
 
-/** The state of a client that the gate has never seen: every bucket starts as its configuration says. */
-export const EMPTY_GATE_STATE: GateState = { version: 1, buckets: {} }
+interface LimitRefusal {
+  /** Names of all limits that refuse, sorted by code unit. */
+  readonly violated: readonly string[]
+  /** The kind of the limit that decides how long: a permanent refusal before the longest wait, then the first named. */
+  readonly refusedBy: NamedLimit["kind"]
+  /** No waiting helps: the cost exceeds a burst or a quota. */
+  readonly permanent: boolean
+  /** Ms until every refusing limit would admit the request, the longest wait among them. Null when permanent. */
+  readonly retryAfterMs: number | null
+}
+
+/** The state of a client that the gate has never seen: every limit starts as its configuration says. */
+export const EMPTY_GATE_STATE: GateState = { version: 1, buckets: {}, quotas: {}, concurrency: {} }
 
 /** Returns the state in an untrusted value, or undefined unless all of it is in range and of this version. */
 export function parseGateState(value: unknown): GateState | undefined {
-  if (typeof value !== "object" || value === null) return undefined
-  const { version, buckets, lostAtMs } = value as Partial<Record<keyof GateState, unknown>>
-  if (version !== 1 || typeof buckets !== "object" || buckets === null || Array.isArray(buckets)) return undefined
-  const parsed: [string, BucketState][] = []
-  for (const [name, member] of Object.entries(buckets)) {
-    const bucket = parseBucketState(member)
-    if (bucket === undefined) return undefined
-    parsed.push([name, bucket])
-  }
-  const state: GateState = { version, buckets: Object.fromEntries(parsed) }
+  const { version, lostAtMs, ...states } = membersOf(value)
+  const buckets = parseRecord(states["buckets"], parseBucketState)
+  const quotas = parseRecord(states["quotas"], parseQuotaState)
+  const concurrency = parseRecord(states["concurrency"], parseConcurrencyState)
+  if (version !== 1 || buckets === undefined || quotas === undefined || concurrency === undefined) return undefined
+  const state: GateState = { version, buckets, quotas, concurrency }
   if (lostAtMs === undefined) return state
-  return typeof lostAtMs === "number" && Number.isSafeInteger(lostAtMs) ? { ...state, lostAtMs } : undefined
+  return isInstant(lostAtMs) ? { ...state, lostAtMs } : undefined
 }
 
 /**
  * Returns the state to decide on from what storage holds. Nothing stored is a new client. A text that is no state of
- * this version is a loss: every bucket then counts as empty at `nowMs`, because whatever was in it may have been spent.
+ * this version is a loss: at `nowMs` every bucket then counts as empty, every quota as used up and every slot as taken,
+ * because whatever was in them may have been spent.
  *
  * @param stored the stored text, undefined when there is none
  */
@@ -109,92 +120,152 @@ export function restoreGateState(stored: unknown, nowMs: number): GateState {
  * anything always returns a new state, so no instance can admit without a write that its storage accepts.
  *
  * A limit whose configuration differs from the stored one changes at `nowMs`, before it is asked; that is stored.
+ *
+ * A shadow limit is asked like the others and neither refuses nor is advertised. When the request is admitted, it takes
+ * what it can give, each one by itself.
  */
 export function decideAdmission(
   state: GateState,
   request: AdmissionRequest,
   nowMs: number,
 ): { readonly state: GateState; readonly decision: AdmissionDecision } {
-  const { limits, cost } = request
   if (!isValidRequest(request)) return { state, decision: INVALID_REQUEST }
 
-  const tried = limits.map((limit) => ({ limit, ...acquire(bucketOf(state, limit), limit, cost, nowMs) }))
-  const refusing = tried.filter(({ decision }) => !decision.allowed)
-  // All or nothing: when one refuses, the tokens that the others gave are not taken.
+  const { limits, cost, leaseId = "" } = request
+  const tried = limits.map((limit) => askLimit(state, limit, { cost, leaseId }, nowMs, state.lostAtMs))
+  const refusing = tried.filter(({ limit, allowed }) => !allowed && isEnforced(limit))
+  const longest = longestRefusal(refusing)
+  // All or nothing: when one refuses, what the others gave is not taken.
   const settled =
-    refusing.length === 0 ? tried : limits.map((limit) => ({ limit, ...peek(bucketOf(state, limit), limit, nowMs) }))
+    longest === undefined ? tried : limits.map((limit) => askLimit(state, limit, undefined, nowMs, state.lostAtMs))
 
-  const policies = settled.map(({ limit, decision }) => statusOf(limit, decision))
+  const enforced = settled.filter(({ limit }) => isEnforced(limit))
+  const policies = enforced.flatMap(({ policy }) => policy ?? [])
   const report: AdmissionReport = {
     policies,
+    concurrency: enforced.flatMap(({ concurrency }) => concurrency ?? []),
     remaining: policies.length === 0 ? null : Math.min(...policies.map(({ remaining }) => remaining)),
-    lost: limits.filter(({ name }) => isLost(state, name)).map(({ name }) => name),
+    shadowed: sortedNames(tried.filter(({ limit, allowed }) => !allowed && !isEnforced(limit))),
+    lost: limits
+      .filter((limit) => state.lostAtMs !== undefined && isUnknownLimit(state, limit))
+      .map(({ name }) => name),
   }
-  const isTaken = cost > 0 && refusing.length === 0
-  const next = settled.reduce((merged, step) => mergeBucket(merged, step.limit.name, step.state, isTaken), state)
-  if (refusing.length === 0) return { state: next, decision: { admitted: true, ...report } }
-
-  const permanent = refusing.some(({ decision }) => decision.permanent)
+  const next = settled.reduce((kept, answer) => answer.keepIn(kept), state)
+  if (longest === undefined) return { state: next, decision: { admitted: true, ...report } }
   return {
     state: next,
     decision: {
       admitted: false,
       reason: "limit",
       ...report,
-      violated: refusing.map(({ limit }) => limit.name).toSorted(),
-      permanent,
-      retryAfterMs: permanent ? null : Math.max(...refusing.map(({ decision }) => decision.retryAfterMs ?? 0)),
+      violated: sortedNames(refusing),
+      refusedBy: longest.limit.kind,
+      permanent: longest.permanent,
+      retryAfterMs: longest.retryAfterMs,
     },
   }
+}
+
+/**
+ * Gives back every slot that a request holds, when it is done. Returns the names of the limits that had a live lease; for
+ * a late or repeated release there is none, and the returned state is the very object that was passed in unless other
+ * leases have expired meanwhile.
+ */
+export function releaseLeases(
+  state: GateState,
+  leaseId: string,
+  nowMs: number,
+): { readonly state: GateState; readonly released: readonly string[] } {
+  const released: string[] = []
+  let next = state
+  for (const [name, stored] of Object.entries(state.concurrency)) {
+    const step = releaseLease(stored, leaseId, nowMs)
+    if (step.released) released.push(name)
+    next = keepLeases(next, name, stored, step.state)
+  }
+  return { state: next, released }
+}
+
+/**
+ * Extends the slots that a request holds, while it still runs. Returns the names of the limits that had a live lease: one
+ * that is missing has expired, and its slot may be another's by now.
+ *
+ * @param limits those that the request was admitted with; other kinds and what is out of range is passed over
+ */
+export function renewLeases(
+  state: GateState,
+  limits: readonly NamedLimit[],
+  leaseId: string,
+  nowMs: number,
+): { readonly state: GateState; readonly renewed: readonly string[] } {
+  const renewed: string[] = []
+  let next = state
+  for (const limit of limits.filter(isNamedConcurrency)) {
+    const stored = Object.hasOwn(state.concurrency, limit.name) ? state.concurrency[limit.name] : undefined
+    if (stored === undefined) continue
+    const step = renewLease(stored, limit, leaseId, nowMs)
+    if (step.renewed) renewed.push(limit.name)
+    next = keepLeases(next, limit.name, stored, step.state)
+  }
+  return { state: next, renewed }
 }
 
 const INVALID_REQUEST: AdmissionDecision = {
   admitted: false,
   reason: "invalid-request",
   policies: [],
+  concurrency: [],
   remaining: null,
+  shadowed: [],
   lost: [],
   violated: [],
   permanent: true,
   retryAfterMs: null,
 }
 
-function isValidRequest({ limits, cost }: AdmissionRequest): boolean {
-  if (!Number.isSafeInteger(cost) || cost < 0 || !Array.isArray(limits)) return false
-  const isEachValid = limits.every((limit) => parseBucketConfig(limit).ok && typeof limit.name === "string")
-  return isEachValid && new Set(limits.map(({ name }) => name)).size === limits.length
+function isValidRequest({ limits, cost, leaseId }: AdmissionRequest): boolean {
+  if (!isCount(cost) || !Array.isArray(limits) || !limits.every(isNamedLimit)) return false
+  const isLeaseValid = leaseId === undefined ? limits.every(({ kind }) => kind !== "concurrency") : isLeaseId(leaseId)
+  return isLeaseValid && new Set(limits.map(({ name }) => name)).size === limits.length
 }
 
-/** Returns what is stored for a limit. Own members only: a limit may be called `constructor`. */
-function storedBucket(state: GateState, name: string): BucketState | undefined {
-  return Object.hasOwn(state.buckets, name) ? state.buckets[name] : undefined
+function isNamedConcurrency(limit: NamedLimit): limit is NamedConcurrency {
+  return isNamedLimit(limit) && limit.kind === "concurrency"
 }
 
-function isLost(state: GateState, name: string): boolean {
-  return state.lostAtMs !== undefined && storedBucket(state, name) === undefined
+function isEnforced({ mode }: NamedLimit): boolean {
+  return mode !== "shadow"
 }
 
-function bucketOf(state: GateState, limit: NamedBucket): BucketState | undefined {
-  const stored = storedBucket(state, limit.name)
-  if (stored !== undefined || state.lostAtMs === undefined) return stored
-  return settle(undefined, { ...limit, initial: 0 }, state.lostAtMs)
+function longestRefusal(refusing: readonly LimitAnswer[]): LimitAnswer | undefined {
+  const waitOf = ({ permanent, retryAfterMs }: LimitAnswer) => (permanent ? Infinity : (retryAfterMs ?? 0))
+  return refusing.reduce<LimitAnswer | undefined>(
+    (longest, answer) => (longest !== undefined && waitOf(longest) >= waitOf(answer) ? longest : answer),
+    undefined,
+  )
 }
 
-function mergeBucket(state: GateState, name: string, bucket: BucketState, isTaken: boolean): GateState {
-  const stored = storedBucket(state, name)
-  if (stored !== undefined && !isTaken && isAccrualOnly(stored, bucket)) return state
-  return { ...state, buckets: { ...state.buckets, [name]: bucket } }
+function sortedNames(answers: readonly LimitAnswer[]): readonly string[] {
+  return answers.map(({ limit }) => limit.name).toSorted()
 }
 
-function statusOf(limit: NamedBucket, decision: BucketDecision): PolicyStatus {
-  const { burst, rate } = limit
-  return {
-    name: limit.name,
-    quota: burst,
-    windowSec: ceilDiv(ceilDiv(burst * rate.periodMs, rate.count), 1000),
-    remaining: decision.remaining,
-    nextMs: decision.nextMs,
+function keepLeases(state: GateState, name: string, before: ConcurrencyState, after: ConcurrencyState): GateState {
+  if (isSameLeases(before, after)) return state
+  return { ...state, concurrency: { ...state.concurrency, [name]: after } }
+}
+
+function parseRecord<State>(
+  value: unknown,
+  parse: (member: unknown) => State | undefined,
+): Readonly<Record<string, State>> | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined
+  const parsed: [string, State][] = []
+  for (const [name, member] of Object.entries(value)) {
+    const state = parse(member)
+    if (state === undefined) return undefined
+    parsed.push([name, state])
   }
+  return Object.fromEntries(parsed)
 }
 
 function parseJson(text: unknown): unknown {

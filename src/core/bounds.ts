@@ -21,6 +21,10 @@ export const CERTIFICATE_CACHE_ENTRIES_MAX = 2_000
 export const EDGE_ASSERTION_AGE_MS_MAX = 30_000
 /** Assertion ids one isolate remembers against replay. More than this within one age means refusing, not forgetting. */
 export const EDGE_ASSERTION_SEEN_MAX = 100_000
+/** Longest wait for the limit per address, in ms. It counts near the Worker in about one; a request does not wait for more. */
+export const IP_LIMIT_TIMEOUT_MS = 250
+/** Period of the limit per address, in seconds: `simple.period` of the binding, which the Worker cannot read. */
+export const IP_LIMIT_PERIOD_SECONDS = 10
 /** Longest wait for the client's object, in ms, before the request is refused. */
 export const CLIENT_GATE_TIMEOUT_MS = 5_000
 /** Retry-After of a refusal that has no better answer, in seconds. */
@@ -49,3 +53,47 @@ export const VARIABLE_BYTES_MAX = 5_120
 export const VARIABLE_WARN_RATIO = 0.8
 /** Longest step back of a clock that counts as no time passing, in ms; a longer one re-anchors what is stored. */
 export const CLOCK_REGRESSION_MS_MAX = 60_000
+/** Most failures a guard may tolerate: bounds the timestamps, and with reserved admissions the ids, that one client stores. */
+export const GUARD_FAILURES_MAX = 1_000
+/** Longest time a guard is configured with or an administrator blocks for, in ms: a year. Keeps every sum an exact integer. */
+export const GUARD_DURATION_MS_MAX = 31_536_000_000
+/** Outcomes one guard remembers against duplicates: at least as many as failures, so a run of failures is remembered whole. */
+export const GUARD_OUTCOMES_MAX = 1_000
+/** Longest id of an admission in characters: bounds what is stored of it. A UUID has 36. */
+export const GUARD_ID_LENGTH_MAX = 64
+/** How long an admission waits for its outcome unless configured otherwise, in ms. Above most origin timeouts. */
+export const GUARD_PENDING_TTL_MS_DEFAULT = 30_000
+/** Status codes one route may list as failures; there are 300 from 200 to 499. */
+export const FAILURE_STATUSES_MAX = 50
+/** Most requests of one client in flight under one limit: their leases are read and written with every request. */
+export const CONCURRENCY_MAX = 1_000
+/** Longest id of a lease, in characters: any request id fits, and all leases of a client fit one row. */
+export const LEASE_ID_LENGTH_MAX = 64
+/** Time zones one isolate keeps a formatter for. Making one takes about a millisecond. */
+export const TIMEZONE_CACHE_ENTRIES_MAX = 100
+/** How long an isolate may spend leased tokens, in ms from sending the call. Longer saves hardly any calls, only delays a block. */
+export const TOKEN_LEASE_TTL_MS = 1_000
+/** The same while the client's guard counts failures. */
+export const TOKEN_LEASE_TTL_GUARDED_MS = 250
+/** Longest life of a lease in ms, for isolates so far from the object that a shorter one would be over on arrival. */
+export const TOKEN_LEASE_TTL_MS_MAX = 5_000
+/** How much longer the object counts a lease than its isolate, in ms: more than clock drift over a lease plus a frozen clock. */
+export const TOKEN_LEASE_MARGIN_MS = 100
+/** Most tokens of one lease where no limit bounds it: a client that only its guard can stop. */
+export const TOKEN_LEASE_TOKENS_MAX = 1_000_000
+/** Holders of leases that one client's object remembers. Each costs about 300 octets in the row that every grant writes. */
+export const TOKEN_LEASE_HOLDERS_MAX = 128
+/** Grid of the expiry of leases beyond that many holders, in ms: bounds how many of them are told apart. */
+export const TOKEN_LEASE_SLICE_MS = 128
+/** Longest boot id of an isolate, in characters. A UUID has 36. */
+export const TOKEN_LEASE_BOOT_LENGTH_MAX = 64
+/** Requests of one client that wait in one isolate for its object; one more is refused. Their costs travel with the call. */
+export const TOKEN_LEASE_WAITERS_MAX = 1_000
+/** Calls in a row without an answer in time before the waiting requests are refused. */
+export const TOKEN_LEASE_ATTEMPTS_MAX = 2
+/** Longest an isolate remembers that the client is blocked, in ms: how late it can learn of an administrator's unblock. */
+export const TOKEN_LEASE_BLOCK_CACHE_MS_MAX = 5_000
+/** Answers that a waiting request may be counted in without being served before it is refused: bounds its wait to two trips. */
+export const TOKEN_LEASE_ANSWERS_MAX = 2
+/** Least time, in ms, in which a limit worth lending refills. Requests that gather during one trip would empty a smaller one. */
+export const TOKEN_LEASE_FILL_MS_MIN = 500

@@ -43,16 +43,21 @@ export interface AccessEvent {
   /** SHA-256 of the presented leaf, lower-case hex. */
   readonly certificate_fingerprint?: string
   readonly certificate_days_left?: number
+  /** The limit per address did not answer; the request passed uncounted. */
+  readonly ip_limit?: "unavailable"
   readonly rate_limit_policy?: string
   readonly rate_limit_remaining?: number
   readonly rate_limit_retry_after_ms?: number
   readonly config_version: string
 }
 
-/** Returns the level of an event: what the gateway or the origin got wrong is an error, what it refused a warning. */
-export function levelOf(outcome: Outcome, status: number): AccessEvent["level"] {
+/**
+ * Returns the level of an event: what the gateway or the origin got wrong is an error; what was refused, and what passed
+ * although a part was down (`isDegraded`), a warning.
+ */
+export function levelOf(outcome: Outcome, status: number, isDegraded = false): AccessEvent["level"] {
   if (outcome === "failed" || status >= 500) return "error"
-  return outcome === "refused" || outcome === "aborted" ? "warn" : "info"
+  return outcome === "refused" || outcome === "aborted" || isDegraded ? "warn" : "info"
 }
 
 /** Returns the text cut to the bound, marked when it was cut; half a surrogate pair becomes U+FFFD, so it is valid UTF-8. */

@@ -3,10 +3,11 @@
  *
  * Equal to GCRA with emission interval `periodMs / count` and burst tolerance `burst` intervals, but kept as a level in
  * units of 1/periodMs token, so that every quantity is an integer below 2^53 and nothing is ever rounded in favour of
- * the client. Pure and total; the state is a plain object that survives serialisation. `core/admission.ts` calls it for
- * every limit of a request.
+ * the client. Pure and total; the state is a plain object that survives serialisation. `core/limit.ts` calls it for
+ * every bucket of a request.
  */
 import { CLOCK_REGRESSION_MS_MAX } from "./bounds.ts"
+import { isCount, isInstant, isPositiveInteger, isWholeNumber, membersOf } from "./untrusted.ts"
 
 /** What a bucket allows: `burst` tokens at once and `rate.count` more per `rate.periodMs`. */
 export interface BucketConfig {
@@ -94,7 +95,7 @@ export function parseBucketState(value: unknown): BucketState | undefined {
   if (!isPositiveInteger(burst) || !isPositiveInteger(count) || !isPositiveInteger(periodMs)) return undefined
   const capacity = burst * periodMs
   if (!Number.isSafeInteger(capacity) || !isCount(level) || level > capacity) return undefined
-  if (typeof lastMs !== "number" || !Number.isSafeInteger(lastMs)) return undefined
+  if (!isInstant(lastMs)) return undefined
   return { level, lastMs, burst, count, periodMs }
 }
 
@@ -253,21 +254,4 @@ function observe(state: BucketState): BucketDecision {
 function refuseInvalid(state: BucketState | undefined, settled: BucketState): BucketStep {
   const decision: BucketDecision = { ...observe(settled), allowed: false, permanent: true, error: "invalid-n" }
   return { state: state ?? settled, decision }
-}
-
-/** A whole number of any size; how much of it fits is decided later, by comparison and never by arithmetic on it. */
-function isWholeNumber(n: number): boolean {
-  return Number.isInteger(n) && n >= 0
-}
-
-function isCount(value: unknown): value is number {
-  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0
-}
-
-function isPositiveInteger(value: unknown): value is number {
-  return isCount(value) && value > 0
-}
-
-function membersOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}
 }

@@ -105,6 +105,12 @@ export const PROBLEMS = {
     detail: "The client has used up its request rate. Wait for the time in Retry-After.",
     registeredType: "quota-exceeded",
   },
+  "ip-rate-limited": {
+    status: 429,
+    title: "Rate limit of the address reached",
+    detail: "Too many requests come from this network address. Wait for the time in Retry-After.",
+    registeredType: "quota-exceeded",
+  },
   "headers-too-large": {
     status: 431,
     title: "Header section too large",

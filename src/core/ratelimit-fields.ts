@@ -6,8 +6,8 @@
  *
  * @see draft-ietf-httpapi-ratelimit-headers-10
  */
-import type { PolicyStatus } from "./admission.ts"
 import { ceilDiv } from "./gcra.ts"
+import type { PolicyStatus } from "./limit.ts"
 
 /** Largest integer of a structured field. @see RFC 9651 §3.3.1 */
 const FIELD_INTEGER_MAX = 999_999_999_999_999

@@ -46,13 +46,13 @@ function createEvent(
   configVersion: string,
   nowMs: number,
 ): AccessEvent {
-  const { admission, certificate, client, host, originMs, path, problem, reason, route } = exchange
+  const { admission, certificate, client, host, ipLimit, originMs, path, problem, reason, route } = exchange
   const policy = admission?.policies[0]
   const retryAfterMs = admission?.admitted === false ? admission.retryAfterMs : null
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: new Date(exchange.arrivedMs).toISOString(),
-    level: levelOf(exchange.outcome, status),
+    level: levelOf(exchange.outcome, status, ipLimit !== undefined),
     event: "request",
     request_id: exchange.requestId,
     trace_id: exchange.trace.traceId,
@@ -77,6 +77,7 @@ function createEvent(
           certificate_fingerprint: certificate.fingerprint,
           certificate_days_left: daysLeft(certificate.notAfterMs, nowMs),
         }),
+    ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...(policy === undefined ? {} : { rate_limit_policy: policy.name, rate_limit_remaining: policy.remaining }),
     ...(retryAfterMs === null ? {} : { rate_limit_retry_after_ms: retryAfterMs }),
     config_version: configVersion,

@@ -5,13 +5,14 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { decideAdmission, EMPTY_GATE_STATE, parseGateState, restoreGateState } from "../../src/core/admission.ts"
-import type { AdmissionRequest, GateState, NamedBucket } from "../../src/core/admission.ts"
+import type { AdmissionRequest, GateState } from "../../src/core/admission.ts"
 import { acquire, peek } from "../../src/core/gcra.ts"
 import type { BucketState } from "../../src/core/gcra.ts"
+import type { NamedBucket } from "../../src/core/limit.ts"
 
 const START_MS = 1_790_000_000_000
-const FAST: NamedBucket = { name: "fast", burst: 10, rate: { count: 5, periodMs: 1000 } }
-const SLOW: NamedBucket = { name: "slow", burst: 3, rate: { count: 1, periodMs: 60_000 } }
+const FAST: NamedBucket = { kind: "bucket", name: "fast", burst: 10, rate: { count: 5, periodMs: 1000 } }
+const SLOW: NamedBucket = { kind: "bucket", name: "slow", burst: 3, rate: { count: 1, periodMs: 60_000 } }
 
 function admit(state: GateState, limits: readonly NamedBucket[], cost = 1, nowMs = START_MS) {
   return decideAdmission(state, { limits, cost }, nowMs)
@@ -27,7 +28,7 @@ function spent(limits: readonly NamedBucket[], times: number): GateState {
 const rates = fc.record({ count: fc.integer({ min: 1, max: 20 }), periodMs: fc.integer({ min: 1, max: 5000 }) })
 const limitSets = fc
   .array(fc.record({ burst: fc.integer({ min: 1, max: 12 }), rate: rates }), { minLength: 1, maxLength: 3 })
-  .map((configs) => configs.map((config, index) => ({ name: `limit-${index}`, ...config })))
+  .map((configs) => configs.map((config, index) => ({ kind: "bucket" as const, name: `limit-${index}`, ...config })))
 const histories = fc.array(
   fc.record({ gapMs: fc.nat({ max: 2000 }), cost: fc.integer({ min: 0, max: 14 }), isRestart: fc.boolean() }),
   { minLength: 1, maxLength: 50 },
@@ -58,7 +59,7 @@ describe("decideAdmission()", () => {
   test("decideAdmission() admits a request without limits", () => {
     expect(admit(EMPTY_GATE_STATE, [])).toEqual({
       state: EMPTY_GATE_STATE,
-      decision: { admitted: true, policies: [], remaining: null, lost: [] },
+      decision: { admitted: true, policies: [], concurrency: [], remaining: null, shadowed: [], lost: [] },
     })
   })
 
@@ -69,7 +70,7 @@ describe("decideAdmission()", () => {
   })
 
   test("decideAdmission() rounds the window up to whole seconds", () => {
-    const limit = { name: "x", burst: 1, rate: { count: 1000, periodMs: 1 } }
+    const limit: NamedBucket = { kind: "bucket", name: "x", burst: 1, rate: { count: 1000, periodMs: 1 } }
     expect(admit(EMPTY_GATE_STATE, [limit]).decision.policies).toMatchObject([{ windowSec: 1 }])
   })
 
@@ -212,8 +213,8 @@ describe("restoreGateState()", () => {
     "{",
     "null",
     "[]",
-    '{"version":2,"buckets":{}}',
-    '{"version":1,"buckets":{"slow":{}}}',
+    '{"version":2,"buckets":{},"quotas":{},"concurrency":{}}',
+    '{"version":1,"buckets":{"slow":{}},"quotas":{},"concurrency":{}}',
     7,
     null,
   ]

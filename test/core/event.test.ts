@@ -81,3 +81,11 @@ test.each([
 ] as const)("levelOf() calls %s with %i %s", (outcome, status, expected) => {
   expect(levelOf(outcome, status)).toBe(expected)
 })
+
+test.each([
+  ["forwarded", 200, "warn"],
+  ["forwarded", 500, "error"],
+  ["refused", 403, "warn"],
+] as const)("levelOf() calls %s with %i %s when a part was down", (outcome, status, expected) => {
+  expect(levelOf(outcome, status, true)).toBe(expected)
+})

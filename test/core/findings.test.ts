@@ -25,6 +25,7 @@ const ENVIRONMENT: WranglerEnvironment = {
   previewUrls: false,
   objectBindings: [{ name: "CLIENT_GATE", class_name: "ClientGate" }],
   sqliteClasses: ["ClientGate"],
+  rateLimits: [{ name: "IP_LIMIT", simple: { period: 10 } }],
   queueProducers: [{ binding: "EVENTS", queue: "events" }],
   queueConsumers: [{ queue: "events", dead_letter_queue: "dead" }],
 }
@@ -57,6 +58,11 @@ describe("bindings", () => {
       "durable_objects.bindings",
     ],
     ["no migration", { sqliteClasses: [] }, "migrations"],
+    [
+      "a limit per address of another period",
+      { rateLimits: [{ name: "IP_LIMIT", simple: { period: 60 } }] },
+      "ratelimits",
+    ],
     ["no queue for events", { queueProducers: [], queueConsumers: [] }, "queues.producers"],
     [
       "a queue that nobody takes events from",
@@ -67,6 +73,13 @@ describe("bindings", () => {
     "findFindings() reports %s as an error",
     (_, parts, path) => {
       expect(findIn(parts)).toEqual([["error", path]])
+    },
+  )
+
+  test.each([[[]], [[{ name: "OTHER", simple: { period: 10 } }]]])(
+    "findFindings() warns that nothing limits strangers when the limits are %j",
+    (rateLimits) => {
+      expect(findIn({ rateLimits })).toEqual([["warning", "ratelimits"]])
     },
   )
 

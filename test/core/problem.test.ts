@@ -44,6 +44,7 @@ const STATUSES: Readonly<Record<string, number>> = {
   "uri-too-long": 414,
   "misdirected-request": 421,
   "rate-limited": 429,
+  "ip-rate-limited": 429,
   "headers-too-large": 431,
   "internal-error": 500,
   "origin-unreachable": 502,
@@ -77,7 +78,7 @@ describe("createProblem()", () => {
 
   test.each(CODES)("gives %s a type of the registry or one that ends in the code", (code) => {
     const { type } = createProblem(code, REQUEST_ID)
-    const isRegistered = code === "rate-limited"
+    const isRegistered = code === "rate-limited" || code === "ip-rate-limited"
     expect(type).toBe(
       isRegistered ? "https://iana.org/assignments/http-problem-types#quota-exceeded" : `urn:sekisho:problem:${code}`,
     )

@@ -90,7 +90,7 @@ describe("formatRetryAfter()", () => {
     const limit = fc.record({ burst: fc.integer({ min: 1, max: 9 }), rate })
     fc.assert(
       fc.property(fc.array(limit, { minLength: 1, maxLength: 3 }), fc.array(fc.nat({ max: 900 })), (configs, gaps) => {
-        const limits = configs.map((config, index) => ({ name: `limit-${index}`, ...config }))
+        const limits = configs.map((config, index) => ({ kind: "bucket" as const, name: `limit-${index}`, ...config }))
         let state = EMPTY_GATE_STATE
         let nowMs = 0
         for (const gapMs of gaps) {

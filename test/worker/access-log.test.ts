@@ -29,6 +29,7 @@ const KEYS = [
   "origin_ms",
   "certificate_fingerprint",
   "certificate_days_left",
+  "ip_limit",
   "rate_limit_policy",
   "rate_limit_remaining",
   "rate_limit_retry_after_ms",
@@ -42,6 +43,7 @@ const BROKEN_GATE: GatewayOptions = {
     } as unknown as Env["CLIENT_GATE"],
   },
 }
+const BROKEN_IP_LIMIT: GatewayOptions = { bindings: { IP_LIMIT: { limit: () => Promise.reject(new Error("x")) } } }
 const CLOSED = { ORIGINS: { stub: { url: `http://127.0.0.1:${fixtures.closedPort}` } } }
 const SPENT = { LIMITS: { generous: { rate: "1/d", burst: 1 } } }
 
@@ -79,6 +81,11 @@ const ENDINGS: Readonly<Record<string, Ending>> = {
     parts: {},
     overrides: CLOSED,
     event: { outcome: "refused", level: "error", problem: "origin-unreachable" },
+  },
+  "passed uncounted because ip-limit failed": {
+    parts: {},
+    options: BROKEN_IP_LIMIT,
+    event: { outcome: "forwarded", level: "warn", ip_limit: "unavailable" },
   },
   failed: {
     parts: {},

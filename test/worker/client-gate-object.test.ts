@@ -7,10 +7,11 @@ import { abortAllDurableObjects, evictDurableObject, runInDurableObject } from "
 import { env } from "cloudflare:workers"
 import { expect, test } from "vitest"
 import { ClientGate } from "../../durable-objects/client-gate.ts"
-import type { AdmissionRequest, NamedBucket } from "../../src/core/admission.ts"
+import type { AdmissionRequest } from "../../src/core/admission.ts"
+import type { NamedBucket } from "../../src/core/limit.ts"
 
-const BURST: NamedBucket = { name: "burst", burst: 10, rate: { count: 1, periodMs: 86_400_000 } }
-const DAILY: NamedBucket = { name: "daily", burst: 3, rate: { count: 1, periodMs: 86_400_000 } }
+const BURST: NamedBucket = { kind: "bucket", name: "burst", burst: 10, rate: { count: 1, periodMs: 86_400_000 } }
+const DAILY: NamedBucket = { kind: "bucket", name: "daily", burst: 3, rate: { count: 1, periodMs: 86_400_000 } }
 
 function ask(clientId: string, limits: readonly NamedBucket[] = [BURST], cost = 1) {
   return env.CLIENT_GATE.getByName(clientId).admit({ limits, cost })

@@ -1,0 +1,198 @@
+/**
+ * What must hold in every run, worked out independently of the code that is simulated: with its own buckets in floating
+ * point, from the admissions as they happened and the tokens as they lie about.
+ *
+ * The bound for all windows `[s, t]` at once is a bucket that never refuses: it starts full, every admission takes from it,
+ * and it falls below 0 exactly when some window saw more than `burst + rate * (t - s)`.
+ */
+import type { LeaseLedger } from "../src/core/lease-ledger.ts"
+import type { SimulatedLimit } from "./scenario.ts"
+
+/** A promise that did not hold. */
+export interface Violation {
+  readonly atMs: number
+  readonly promise:
+    | "window-bound"
+    | "level-and-lent-within-burst"
+    | "unspent-within-lent"
+    | "no-admission-after-lease"
+    | "block-bound"
+    | "refusal-honesty"
+    | "decided-once"
+    | "liveness"
+  readonly detail: string
+}
+
+/** Slack for the rounding of doubles, in tokens. */
+const EPSILON = 1e-6
+
+interface Audit {
+  tokens: number
+  lastMs: number
+  limit: SimulatedLimit
+  /** A limit that may still be in force beside `limit`: the one before it, or the one that a restart falls back to. */
+  other: SimulatedLimit
+  /** Until when the larger burst of the two counts; infinite until the change is durable. */
+  graceUntilMs: number
+  /** Whether the object has ever stored it. Before that nothing was granted, and a restart begins it anew, full. */
+  isStored: boolean
+}
+
+/** Checks one run. */
+export class Checker {
+  readonly violations: Violation[] = []
+  /** The most tokens that any limit was overdrawn by. */
+  overdrawn = 0
+  readonly #audits = new Map<string, Audit>()
+  #block:
+    | { readonly atMs: number; readonly untilMs: number; readonly lastMs: number; readonly lent: Map<string, number> }
+    | undefined
+
+  constructor(limits: readonly SimulatedLimit[]) {
+    for (const limit of limits) {
+      this.#audits.set(limit.name, {
+        tokens: limit.burst,
+        lastMs: 0,
+        limit,
+        other: limit,
+        graceUntilMs: 0,
+        isStored: false,
+      })
+    }
+  }
+
+  /** Records a broken promise; the first hundred are enough. */
+  fail(atMs: number, promise: Violation["promise"], detail: string): void {
+    if (this.violations.length < 100) this.violations.push({ atMs, promise, detail })
+  }
+
+  /**
+   * The object worked with this limit. The larger of it and the one before counts until the change is durable, and its
+   * burst until every lease from before is over.
+   */
+  configured(limit: SimulatedLimit, isDurable: boolean, nowMs: number, longestLifeMs: number): void {
+    const audit = this.#audits.get(limit.name)
+    if (audit === undefined) return
+    if (!isSameLimit(audit.limit, limit)) {
+      refill(audit, nowMs)
+      audit.other = largerOf(audit.limit, audit.other)
+      audit.limit = limit
+      audit.graceUntilMs = Number.POSITIVE_INFINITY
+      if (!audit.isStored) audit.tokens = Math.max(audit.tokens, limit.burst)
+    }
+    audit.isStored ||= isDurable
+    if (isDurable && audit.graceUntilMs === Number.POSITIVE_INFINITY) {
+      refill(audit, nowMs)
+      audit.other = { ...limit, burst: Math.max(limit.burst, audit.other.burst) }
+      audit.graceUntilMs = nowMs + longestLifeMs
+    }
+  }
+
+  /** A request was admitted, now, in truth. */
+  admitted(names: readonly string[], cost: number, nowMs: number): void {
+    for (const name of names) {
+      const audit = this.#audits.get(name)
+      if (audit === undefined) continue
+      refill(audit, nowMs)
+      audit.tokens -= cost
+      if (audit.tokens >= -EPSILON) continue
+      this.overdrawn = Math.max(this.overdrawn, -audit.tokens)
+      this.fail(nowMs, "window-bound", `${name} is overdrawn by ${(-audit.tokens).toFixed(3)}`)
+    }
+    this.#checkBlock(names, cost, nowMs)
+  }
+
+  /** The guard blocks the client from now on: what is lent is all that may still pass. */
+  blocked(
+    ledger: LeaseLedger,
+    names: readonly string[],
+    span: { readonly nowMs: number; readonly untilMs: number; readonly longestLifeMs: number },
+  ): void {
+    const { nowMs, untilMs, longestLifeMs } = span
+    const lent = new Map(names.map((name) => [name, lentOf(ledger, name, nowMs)]))
+    this.#block = { atMs: nowMs, untilMs, lastMs: nowMs + longestLifeMs, lent }
+  }
+
+  /** After every step: what isolates can still spend is no more than what the object counts as lent. */
+  checkUnspent(ledger: LeaseLedger, unspent: ReadonlyMap<string, number>, nowMs: number): void {
+    for (const [name, tokens] of unspent) {
+      if (tokens === 0) continue
+      const lent = lentOf(ledger, name, nowMs)
+      if (tokens > lent) this.fail(nowMs, "unspent-within-lent", `${name}: ${tokens} unspent, ${lent} counted`)
+    }
+  }
+
+  /** After every step of the object. @param level tokens, exact @param burst as stored with them */
+  checkLevel(ledger: LeaseLedger, name: string, level: number, burst: number, nowMs: number): void {
+    const lent = lentOf(ledger, name, nowMs)
+    // A lowered limit may have more lent than it holds; then it has nothing left.
+    if (level < 0 || (level > 0 && level + lent > burst + EPSILON)) {
+      this.fail(nowMs, "level-and-lent-within-burst", `${name}: level ${level}, lent ${lent}, burst ${burst}`)
+    }
+  }
+
+  #checkBlock(names: readonly string[], cost: number, nowMs: number): void {
+    const block = this.#block
+    if (block === undefined || cost === 0 || nowMs >= block.untilMs) return
+    if (nowMs >= block.lastMs) this.fail(nowMs, "block-bound", `admitted ${nowMs - block.atMs} ms after the block`)
+    for (const name of names) {
+      const rest = (block.lent.get(name) ?? 0) - cost
+      block.lent.set(name, rest)
+      if (rest < 0) this.fail(nowMs, "block-bound", `${name}: ${-rest} more than was lent at the block`)
+    }
+  }
+}
+
+/** A bucket that decides at once and with full knowledge: what no distributed limiter can beat. */
+export class IdealLimits {
+  readonly #audits = new Map<string, Audit>()
+
+  /** Admits if every limit has enough. */
+  admit(limits: readonly SimulatedLimit[], cost: number, nowMs: number): boolean {
+    const audits = limits.map((limit) => this.#at(limit, nowMs))
+    if (audits.some(({ tokens }) => tokens + EPSILON < cost)) return false
+    for (const audit of audits) audit.tokens -= cost
+    return true
+  }
+
+  #at(limit: SimulatedLimit, nowMs: number): Audit {
+    const known = this.#audits.get(limit.name)
+    const audit = known ?? { tokens: limit.burst, lastMs: nowMs, limit, other: limit, graceUntilMs: 0, isStored: true }
+    if (known === undefined) this.#audits.set(limit.name, audit)
+    refill(audit, nowMs)
+    audit.limit = limit
+    audit.other = limit
+    return audit
+  }
+}
+
+function refill(audit: Audit, nowMs: number): void {
+  const { limit, other, graceUntilMs } = audit
+  const isGrace = nowMs < graceUntilMs
+  const perMs = isGrace ? Math.max(perMsOf(limit), perMsOf(other)) : perMsOf(limit)
+  const burst = isGrace ? Math.max(limit.burst, other.burst) : limit.burst
+  audit.tokens = Math.min(burst, audit.tokens + (nowMs - audit.lastMs) * perMs)
+  audit.lastMs = nowMs
+}
+
+function largerOf(a: SimulatedLimit, b: SimulatedLimit): SimulatedLimit {
+  return { name: a.name, burst: Math.max(a.burst, b.burst), rate: perMsOf(a) > perMsOf(b) ? a.rate : b.rate }
+}
+
+function perMsOf({ rate }: SimulatedLimit): number {
+  return rate.count / rate.periodMs
+}
+
+function isSameLimit(a: SimulatedLimit, b: SimulatedLimit): boolean {
+  return a.burst === b.burst && a.rate.count === b.rate.count && a.rate.periodMs === b.rate.periodMs
+}
+
+/** Tokens that the ledger counts as lent at this time, leases that are over but not yet struck out left aside. */
+function lentOf(ledger: LeaseLedger, name: string, nowMs: number): number {
+  let sum = 0
+  for (const holder of ledger.holders) {
+    if (holder.expiresMs > nowMs && holder.names.includes(name)) sum += holder.carried + holder.granted
+  }
+  for (const loan of ledger.unnamed) if (loan.expiresMs > nowMs && loan.names.includes(name)) sum += loan.tokens
+  return sum
+}

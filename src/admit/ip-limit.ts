@@ -1,0 +1,45 @@
+/**
+ * Stage `ip-limit`: a coarse limit per address, counted by the platform before anything is known about the client.
+ *
+ * The rule is `core/ip-limit.ts`. This stage waits a short, bounded time for the binding `IP_LIMIT`; without the binding it
+ * passes, and what the binding gets wrong costs no request: it is noted for the event.
+ */
+import type { StageHandler } from "../context.ts"
+import { IP_LIMIT_PERIOD_SECONDS, IP_LIMIT_TIMEOUT_MS } from "../core/bounds.ts"
+import { decideIpLimit, ipLimitKey, type IpLimitAsked } from "../core/ip-limit.ts"
+import { refuse } from "../reply.ts"
+
+/** Returns the stage. */
+export function createIpLimitStage(): StageHandler {
+  return async function ipLimit(c, next) {
+    const binding = c.env.IP_LIMIT
+    if (binding === undefined) return next()
+    const asked = await askBinding(binding, ipLimitKey(c.req.raw.headers.get("cf-connecting-ip")))
+    const decision = decideIpLimit(asked)
+    if (decision === "refuse") {
+      return refuse(c, "ip-rate-limited", {
+        reason: "ip_limit",
+        // The binding does not say when its period ends: only the whole of it is never too early.
+        fields: [["Retry-After", String(IP_LIMIT_PERIOD_SECONDS)]],
+      })
+    }
+    if (decision === "unavailable") c.var.exchange.ipLimit = "unavailable"
+    return next()
+  }
+}
+
+async function askBinding(binding: RateLimit, key: string): Promise<IpLimitAsked> {
+  let timer: number | null = null
+  try {
+    return await Promise.race([
+      binding.limit({ key }).then((answer: unknown) => ({ kind: "answered" as const, answer })),
+      new Promise<IpLimitAsked>((resolve) => {
+        timer = setTimeout(() => resolve({ kind: "late" }), IP_LIMIT_TIMEOUT_MS)
+      }),
+    ])
+  } catch {
+    return { kind: "failed" }
+  } finally {
+    clearTimeout(timer)
+  }
+}
