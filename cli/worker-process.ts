@@ -21,7 +21,7 @@ export interface WorkerProcessOptions {
   /** Absolute path of the wrangler configuration file. */
   readonly configFile: string
   readonly environment: string | undefined
-  /** Variables and secrets on top of those of the file; undefined removes one. */
+  /** Variables and secrets on top of those of the file; undefined removes one, also a rate-limit binding of that name. */
   readonly overrides: Readonly<Record<string, unknown>>
   /** Directory for the state of Durable Objects and queues. */
   readonly stateDirectory: string
@@ -69,7 +69,7 @@ async function createOptions(
   const { main, workerOptions } = unstable_getMiniflareWorkerOptions(options.configFile, options.environment)
   if (main === undefined) throw new UsageError(`${options.configFile} names no main module; add main = "src/index.ts"`)
   const code = await bundle(main)
-  const { modulesRules: _, ...worker } = workerOptions
+  const { modulesRules: _, ratelimits, ...worker } = workerOptions
   const bindings = Object.fromEntries(
     Object.entries({ ...(worker.bindings as Readonly<Record<string, unknown>>), ...overrides }).filter(
       ([, value]) => value !== undefined,
@@ -84,6 +84,9 @@ async function createOptions(
       {
         name: "sekisho",
         ...worker,
+        ratelimits: Object.fromEntries(
+          Object.entries(ratelimits ?? {}).filter(([name]) => !(name in overrides && overrides[name] === undefined)),
+        ),
         bindings,
         modules: [{ type: "ESModule", path: "index.js", contents: code }],
         unsafeDirectSockets: [{ host: HOST, port }],
