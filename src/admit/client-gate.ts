@@ -63,9 +63,10 @@ export function createClientGateStage({ fillRandom }: Gateway): StageHandler {
 function createLimitCache(): (route: Route, client: ConfiguredClient) => readonly NamedLimit[] {
   const cache = new WeakMap<Route, WeakMap<ConfiguredClient, readonly NamedLimit[]>>()
   return (route, client) => {
-    const ofRoute = cache.get(route) ?? new WeakMap<ConfiguredClient, readonly NamedLimit[]>()
-    const limits = ofRoute.get(client) ?? limitsFor(route.limitSets, client)
-    cache.set(route, ofRoute.set(client, limits))
+    const known = cache.get(route)?.get(client)
+    if (known !== undefined) return known
+    const limits = limitsFor(route.limitSets, client)
+    cache.set(route, (cache.get(route) ?? new WeakMap()).set(client, limits))
     return limits
   }
 }

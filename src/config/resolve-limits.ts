@@ -60,11 +60,12 @@ export function reportNameClashes(sets: readonly LimitSet[], report: Report): vo
 
 /** Reports routes that cost more than one of their limits can ever give, also to a client with limits of its own. */
 export function reportUnpayable(routes: readonly Route[], clients: readonly ConfiguredClient[], report: Report): void {
+  const special = clients.filter(({ limitSets }) => limitSets.size > 0)
   for (const { cost, limitSets, place } of routes) {
     const most = smallest(limitSets.flatMap(({ limits }) => limits))
     if (most !== undefined && cost > most.amount)
       report(`${place}.cost`, cost, `at most ${describe(most)}; more would never be admitted`)
-    for (const client of clients.filter(({ limitSets: own }) => limitSets.some(({ name }) => own.has(name)))) {
+    for (const client of special.filter(({ limitSets: own }) => limitSets.some(({ name }) => own.has(name)))) {
       const own = smallest(limitsFor(limitSets, client))
       if (own !== undefined && cost > own.amount && own.name !== most?.name)
         report(`${client.place}.limits`, own.name, `a set that gives at least the cost of ${place} (${cost})`)
