@@ -4,6 +4,7 @@
 import { relative } from "node:path"
 import type { Config, Route } from "../src/config/config.ts"
 import { loadConfig } from "../src/config/load.ts"
+import type { NamedLimit } from "../src/core/limit.ts"
 import { formatDuration } from "../src/core/time.ts"
 import { PIPELINE } from "../src/pipeline.ts"
 import { count, formatErrors } from "./configuration.ts"
@@ -87,11 +88,16 @@ function printConfig(config: Config, paint: Paint): void {
     ),
   )
   section(
-    ["limit", "burst", "rate"],
-    config.limits.map(({ name, burst, rate }) => [
-      name,
-      String(burst),
-      `${rate.count} per ${formatDuration(rate.periodMs)}`,
+    ["limit", "set", "mode", "allows"],
+    config.limitSets.flatMap(({ name: set, limits }) =>
+      limits.map((limit) => [limit.name, set, limit.mode ?? "enforce", describeLimit(limit)]),
+    ),
+  )
+  section(
+    ["client", "instead of", "has"],
+    config.clients.flatMap(({ id, limitSets, mode }) => [
+      ...(mode === "shadow" ? [[id, "every limit", "the same in shadow mode: nothing is refused"]] : []),
+      ...[...limitSets].map(([name, own]) => [id, name, own.name]),
     ]),
   )
   section(
@@ -113,16 +119,27 @@ function printConfig(config: Config, paint: Paint): void {
 }
 
 function describeRoute(route: Route): readonly string[] {
-  const { action, cost, label, limit, methods, needsClientCertificate } = route
+  const { action, cost, label, limitSets, methods, needsClientCertificate } = route
   const goesTo = action.kind === "forward" ? `origin ${action.origin.name}` : `answered here with ${action.status}`
   return [
     label,
     methods.length === 7 ? "all" : methods.join(" "),
     needsClientCertificate ? "required" : "none",
-    limit?.name ?? "-",
-    limit === undefined ? "-" : String(cost),
+    limitSets.map(({ name }) => name).join(", ") || "-",
+    limitSets.length === 0 ? "-" : String(cost),
     goesTo,
   ]
+}
+
+function describeLimit(limit: NamedLimit): string {
+  switch (limit.kind) {
+    case "bucket":
+      return `${limit.rate.count} per ${formatDuration(limit.rate.periodMs)}, burst ${limit.burst}`
+    case "quota":
+      return `${limit.limit} a ${limit.unit} in ${limit.timezone}`
+    case "concurrency":
+      return `${limit.maxConcurrent} at once, each at most ${formatDuration(limit.leaseTtlMs)}`
+  }
 }
 
 /** The configured name as its attributes, most specific first. */

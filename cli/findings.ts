@@ -5,6 +5,7 @@ import type { Config } from "../src/config/config.ts"
 import { configurationVariables } from "../src/config/load.ts"
 import { IP_LIMIT_PERIOD_SECONDS, VARIABLE_BYTES_MAX, VARIABLE_WARN_RATIO } from "../src/core/bounds.ts"
 import { findUnreachable } from "../src/core/route.ts"
+import { formatDuration } from "../src/core/time.ts"
 import type { WranglerEnvironment } from "./wrangler-file.ts"
 
 /** One finding. An error stops a deployment or leaves the gateway without a part it needs; a warning is for thought. */
@@ -26,6 +27,7 @@ export function findFindings(
     ...checkVariableSizes(environment),
     ...checkClients(environment, config, developmentSki),
     ...checkRoutes(config),
+    ...checkLimits(config),
     ...config.guards.map((guard) =>
       warning(`GUARDS.${guard.name}`, "is valid, but this version enforces no guards: no route can refer to it"),
     ),
@@ -154,6 +156,26 @@ function checkRoutes(config: Config): readonly Finding[] {
       `no request can reach this route: ${config.routes[shadowedBy]?.place ?? "another route"} takes them all`,
     ),
   )
+}
+
+function checkLimits({ clients, routes }: Config): readonly Finding[] {
+  const asked = new Set(routes.flatMap(({ limitSets }) => limitSets.map(({ name }) => name)))
+  const unused = clients.flatMap(({ limitSets, place }) =>
+    [...limitSets.keys()]
+      .filter((name) => !asked.has(name))
+      .map((name) => warning(`${place}.limits.${name}`, "has no effect: no route names that set of limits")),
+  )
+  const short = new Map<string, Finding>()
+  for (const { action, limitSets } of routes) {
+    for (const limit of limitSets.flatMap(({ limits }) => limits)) {
+      if (action.kind !== "forward" || limit.kind !== "concurrency") continue
+      const { name, timeoutMs } = action.origin
+      if (limit.leaseTtlMs > timeoutMs) continue
+      const text = `holds a place for ${formatDuration(limit.leaseTtlMs)}, but the origin "${name}" may take ${formatDuration(timeoutMs)} to begin its answer: more requests than allowed could run at once`
+      short.set(limit.name, warning(`limit "${limit.name}"`, text))
+    }
+  }
+  return [...unused, ...short.values()]
 }
 
 function checkSinks(config: Config): readonly Finding[] {

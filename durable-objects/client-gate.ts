@@ -7,7 +7,7 @@
  * Called by the `client-gate` stage over RPC; no rule is decided here.
  */
 import { DurableObject } from "cloudflare:workers"
-import { decideAdmission, restoreGateState } from "../src/core/admission.ts"
+import { decideAdmission, releaseLeases, restoreGateState } from "../src/core/admission.ts"
 import type { AdmissionDecision, AdmissionRequest, GateState } from "../src/core/admission.ts"
 
 /**
@@ -40,6 +40,18 @@ export class ClientGate extends DurableObject {
     const { state, decision } = decideAdmission(before, request, nowMs)
     if (state !== before) this.#write(state)
     return decision
+  }
+
+  /**
+   * Gives back what a request of this client holds while it runs. Returns the names of the limits that had it: none when it
+   * is too late, or repeated, and nothing changes then.
+   */
+  release(leaseId: string): readonly string[] {
+    const nowMs = Date.now()
+    const before = restoreGateState(this.#read(), nowMs)
+    const { state, released } = releaseLeases(before, leaseId, nowMs)
+    if (state !== before) this.#write(state)
+    return released
   }
 
   #read(): unknown {

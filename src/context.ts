@@ -4,11 +4,10 @@
  * One record per request, held as the only Hono variable. Stages never import each other; this is where they meet.
  */
 import type { Context, MiddlewareHandler } from "hono"
-import type { Config, Route } from "./config/config.ts"
+import type { Config, ConfiguredClient, Route } from "./config/config.ts"
 import type { AdmissionDecision } from "./core/admission.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
-import type { Client } from "./core/identity.ts"
 import type { ProblemCode } from "./core/problem.ts"
 import type { TraceContext } from "./core/trace-context.ts"
 
@@ -25,7 +24,7 @@ export interface Exchange {
   query?: string
   route?: Route
   certificate?: ClientCertificate
-  client?: Client
+  client?: ConfiguredClient
   /** Set when the limit per address did not answer and the request passed uncounted. */
   ipLimit?: "unavailable"
   admission?: AdmissionDecision

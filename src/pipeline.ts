@@ -91,8 +91,8 @@ export const PIPELINE = [
   {
     verb: "admit",
     stage: "client-gate",
-    decides: "spends from the client's limit, exactly, in the client's own object",
-    refuses: ["rate-limited", "service-unavailable"],
+    decides: "spends from all of the client's limits or from none, exactly, in the client's own object",
+    refuses: ["rate-limited", "quota-exceeded", "concurrency-exceeded", "service-unavailable"],
     because:
       "It is the last and the costliest admission: it asks another object, and it must not count what was refused before.",
   },

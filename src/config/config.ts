@@ -2,15 +2,13 @@
  * The configuration as the gateway uses it: complete, resolved, frozen. Built only by `config/load.ts`.
  */
 import type { Client, ClientDirectory } from "../core/identity.ts"
+import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
-import type { Rate } from "../core/time.ts"
 import type { BaseUrl } from "./schema.ts"
 
-/** A named token bucket: at most `burst` at once, `rate` in the long run, for each client by itself. */
-export interface Limit {
-  readonly name: string
-  readonly burst: number
-  readonly rate: Rate
+/** A client, and how its limits differ from those of the others. `place` is where it stands, such as `CLIENTS[2]`. */
+export interface ConfiguredClient extends Client, ClientLimits {
+  readonly place: string
 }
 
 /**
@@ -57,8 +55,9 @@ export interface Route extends RouteMatch {
   /** Where it stands in the configuration, such as `ROUTES[2]`. */
   readonly place: string
   readonly needsClientCertificate: boolean
-  readonly limit: Limit | undefined
-  /** Cells of the limit that one request takes. */
+  /** All of them apply at once. None on a route that needs no certificate. */
+  readonly limitSets: readonly LimitSet[]
+  /** What one request takes from every bucket and quota. */
   readonly cost: number
   readonly action: RouteAction
 }
@@ -78,9 +77,9 @@ export interface Config {
   readonly via: string
   readonly logsToConsole: boolean
   readonly flushMs: number
-  readonly clients: readonly Client[]
-  readonly directory: ClientDirectory
-  readonly limits: readonly Limit[]
+  readonly clients: readonly ConfiguredClient[]
+  readonly directory: ClientDirectory<ConfiguredClient>
+  readonly limitSets: readonly LimitSet[]
   readonly guards: readonly Guard[]
   readonly origins: readonly Origin[]
   readonly routes: readonly Route[]

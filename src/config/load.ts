@@ -10,9 +10,10 @@ import * as v from "valibot"
 import { EVENT_FLUSH_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
 import { compileDirectory } from "../core/identity.ts"
 import { compileRoutes } from "../core/route.ts"
-import type { Config, Guard, Limit, Origin, Sink } from "./config.ts"
+import type { Config, Guard, Origin, Sink } from "./config.ts"
 import { createReport, type ConfigError, type Report } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
+import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
 import { SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
 
@@ -88,25 +89,28 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
 
   const gateway = read("GATEWAY", "GATEWAY", variables.get("GATEWAY") ?? {})
   const issuers = readNamed("ISSUERS", "ISSUER")
-  const limits = new Map(
-    [...readNamed("LIMITS", "LIMIT")].map(([name, limit]) => [name, resolveLimit(name, limit, report)]),
+  const limitSets = new Map(
+    [...readNamed("LIMITS", "LIMIT")].map(([name, limit]) => [name, resolveLimitSet(name, limit, report)]),
   )
+  reportNameClashes([...limitSets.values()], report)
+  const limitNames = tableNames(variables.get("LIMITS"))
   const guards = [...readNamed("GUARDS", "GUARD")].map(([name, guard]) => resolveGuard(name, guard, report))
   const origins = new Map(
     [...readNamed("ORIGINS", "ORIGIN")].map(([name, origin]) => [name, resolveOrigin(name, origin)]),
   )
   const clients = resolveClients(
     readArrays("CLIENTS", "CLIENT"),
-    { issuers, names: tableNames(variables.get("ISSUERS")) },
+    { issuers, issuerNames: tableNames(variables.get("ISSUERS")), limitSets, limitNames },
     report,
   )
   const known = {
-    limits,
+    limitSets,
     origins,
-    limitNames: tableNames(variables.get("LIMITS")),
+    limitNames,
     originNames: tableNames(variables.get("ORIGINS")),
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
+  reportUnpayable(routes, clients, report)
   if (routes.length === 0 && errors.length === 0) report("ROUTES", undefined, "at least one route")
   const sinks = readArrays("SINKS", "SINK").map(([, sink]): Sink => ({
     kind: sink.kind,
@@ -125,7 +129,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
       clients,
       directory: compileDirectory(clients),
-      limits: [...limits.values()],
+      limitSets: [...limitSets.values()],
       guards,
       origins: [...origins.values()],
       routes,
@@ -142,18 +146,6 @@ export function configurationVariables(environment: Readonly<Record<string, unkn
       ([name, value]) => isTable(value) || Array.isArray(value) || isKnownVariable(name),
     ),
   )
-}
-
-function resolveLimit(name: string, limit: Parsed<"LIMIT">, report: Report): Limit {
-  // The bucket counts in units of 1/periodMs cell and has to stay an exact integer (client gate, bucket arithmetic).
-  if (!Number.isSafeInteger(limit.burst * limit.rate.periodMs)) {
-    report(
-      `LIMITS.${name}.burst`,
-      limit.burst,
-      `a burst of at most ${Math.floor(Number.MAX_SAFE_INTEGER / limit.rate.periodMs)} at this rate`,
-    )
-  }
-  return { name, burst: limit.burst, rate: limit.rate }
 }
 
 function resolveGuard(name: string, guard: Parsed<"GUARD">, report: Report): Guard {

@@ -1,23 +1,27 @@
 /**
  * Clients with their references resolved: every certificate under the key of the CA that issues it, every id and every
- * certificate once. Pure; called by `config/load.ts`.
+ * certificate once, and the sets of limits that are a client's own. Pure; called by `config/load.ts`.
  */
-import { matchKey, type CertificateMatch, type Client } from "../core/identity.ts"
+import { matchKey, type CertificateMatch } from "../core/identity.ts"
+import type { LimitSet } from "../core/limit-set.ts"
+import type { ConfiguredClient } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"
 
-/** CAs by name, and all names as written: also those whose own table has errors, so that a reference is no second error. */
-export interface KnownIssuers {
+/** What clients refer to. Names are as written, also of tables with errors of their own: no second error about those. */
+export interface KnownNames {
   readonly issuers: ReadonlyMap<string, Parsed<"ISSUER">>
-  readonly names: readonly string[]
+  readonly issuerNames: readonly string[]
+  readonly limitSets: ReadonlyMap<string, LimitSet>
+  readonly limitNames: readonly string[]
 }
 
 /** Returns the clients; what contradicts itself or another client is reported. */
 export function resolveClients(
   parsed: readonly (readonly [place: string, client: Parsed<"CLIENT">])[],
-  known: KnownIssuers,
+  known: KnownNames,
   report: Report,
-): readonly Client[] {
+): readonly ConfiguredClient[] {
   const placeOfId = new Map<string, string>()
   const placeOfKey = new Map<string, string>()
   return parsed.map(([place, client]) => {
@@ -34,8 +38,25 @@ export function resolveClients(
       else placeOfKey.set(matchKey(match), at)
       return [match]
     })
-    return { id: client.id, certificates }
+    const limitSets = resolveLimits(`${place}.limits`, client.limits ?? new Map(), known, report)
+    return { id: client.id, place, certificates, limitSets, mode: client.mode ?? "enforce" }
   })
+}
+
+function resolveLimits(
+  place: string,
+  replacements: ReadonlyMap<string, string>,
+  { limitSets, limitNames }: KnownNames,
+  report: Report,
+): ReadonlyMap<string, LimitSet> {
+  const resolved = new Map<string, LimitSet>()
+  for (const [name, own] of replacements) {
+    if (!limitNames.includes(name)) report(`${place}.${name}`, name, nameList(limitNames, "LIMITS"))
+    if (!limitNames.includes(own)) report(`${place}.${name}`, own, nameList(limitNames, "LIMITS"))
+    const set = limitSets.get(own)
+    if (set !== undefined) resolved.set(name, set)
+  }
+  return resolved
 }
 
 type Certificate = Parsed<"CLIENT">["certificates"][number]
@@ -43,7 +64,7 @@ type Certificate = Parsed<"CLIENT">["certificates"][number]
 function resolveMatch(
   place: string,
   certificate: Certificate,
-  { issuers, names }: KnownIssuers,
+  { issuers, issuerNames: names }: KnownNames,
   report: Report,
 ): CertificateMatch | undefined {
   const { fingerprint, issuer, san_uri: sanUri, subject } = certificate

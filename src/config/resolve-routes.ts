@@ -1,16 +1,17 @@
 /**
- * Routes with their references resolved: what each matches, which limit it takes from, what it does. Keys that contradict
+ * Routes with their references resolved: what each matches, which sets of limits apply, what it does. Keys that contradict
  * each other are errors, because a key without effect is a protection that somebody believes in. Pure; called by
  * `config/load.ts`.
  */
 import { METHODS } from "../core/route.ts"
-import type { Limit, Origin, Route, RouteAction } from "./config.ts"
+import type { LimitSet } from "../core/limit-set.ts"
+import type { Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"
 
 /** What routes refer to. Names are as written, also of tables with errors of their own: no second error about those. */
 export interface KnownNames {
-  readonly limits: ReadonlyMap<string, Limit>
+  readonly limitSets: ReadonlyMap<string, LimitSet>
   readonly origins: ReadonlyMap<string, Origin>
   readonly limitNames: readonly string[]
   readonly originNames: readonly string[]
@@ -30,14 +31,14 @@ export function resolveRoutes(
 function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, report: Report): Route | undefined {
   const matched = resolveMatch(place, route, report)
   const action = resolveAction(place, route, known, report)
-  const limit = resolveLimits(place, route, known, report)
+  const limitSets = resolveLimits(place, route, known, report)
   if (matched === undefined || action === undefined) return undefined
   return {
     ...matched,
     place,
     methods: route.methods ?? METHODS,
     needsClientCertificate: route.client_certificate !== "none",
-    limit,
+    limitSets,
     cost: route.cost ?? 1,
     action,
   }
@@ -60,29 +61,31 @@ function resolveMatch(
   return undefined
 }
 
-/** Returns the limit of the route; without a client there is nobody to count, with one there has to be a limit. */
-function resolveLimits(place: string, route: Parsed<"ROUTE">, known: KnownNames, report: Report): Limit | undefined {
+/** Returns the limits of the route; without a client there is nobody to count, with one there has to be a limit. */
+function resolveLimits(
+  place: string,
+  { client_certificate: clientCertificate, cost, limits }: Parsed<"ROUTE">,
+  known: KnownNames,
+  report: Report,
+): readonly LimitSet[] {
   const names = nameList(known.limitNames, "LIMITS")
-  if (route.client_certificate === "none") {
+  if (clientCertificate === "none") {
     const why = 'on a route with client_certificate = "none": there is no client to count'
-    if (route.limits !== undefined) report(`${place}.limits`, route.limits, `no limits ${why}`)
-    if (route.cost !== undefined) report(`${place}.cost`, route.cost, `no cost ${why}`)
-    return undefined
+    if (limits !== undefined) report(`${place}.limits`, limits, `no limits ${why}`)
+    if (cost !== undefined) report(`${place}.cost`, cost, `no cost ${why}`)
+    return []
   }
-  if (route.limits === undefined) {
-    report(`${place}.limits`, undefined, `the limit that each client has here: ${names}`)
-    return undefined
+  if (limits === undefined) {
+    report(`${place}.limits`, undefined, `the limits that each client has here: ${names}, or a list of them`)
+    return []
   }
-  const limit = known.limits.get(route.limits)
-  if (!known.limitNames.includes(route.limits)) report(`${place}.limits`, route.limits, names)
-  if (route.cost !== undefined && limit !== undefined && route.cost > limit.burst) {
-    report(
-      `${place}.cost`,
-      route.cost,
-      `at most the burst of the limit "${limit.name}" (${limit.burst}); more would never be admitted`,
-    )
-  }
-  return limit
+  const asked = typeof limits === "string" ? [limits] : limits
+  return asked.flatMap((name, index) => {
+    const at = typeof limits === "string" ? `${place}.limits` : `${place}.limits[${index}]`
+    if (!known.limitNames.includes(name)) report(at, name, names)
+    if (asked.indexOf(name) < index) report(at, name, "a name that is not in the list already")
+    return known.limitSets.get(name) ?? []
+  })
 }
 
 function resolveAction(

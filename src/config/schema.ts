@@ -6,7 +6,14 @@
  * value are checked in `config/load.ts`. Built on valibot: it reports all issues of a value at once, and is 1.3 KB.
  */
 import * as v from "valibot"
-import { EVENT_FLUSH_MS_MAX, ORIGIN_TIMEOUT_MS_MAX } from "../core/bounds.ts"
+import {
+  CONCURRENCY_LEASE_MS_MAX,
+  CONCURRENCY_MAX,
+  EVENT_FLUSH_MS_MAX,
+  LIMIT_SETS_MAX,
+  ORIGIN_TIMEOUT_MS_MAX,
+} from "../core/bounds.ts"
+import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
 import { nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
 import { METHODS } from "../core/route.ts"
@@ -186,7 +193,44 @@ const sanUri = text(
   (input) => (/^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/.test(input) ? input : undefined),
 )
 
+/** One name, or several. */
+const limitReferences = value(
+  `a name defined in LIMITS, or a list of 1 to ${LIMIT_SETS_MAX} such names`,
+  (input): string | readonly string[] | undefined => {
+    if (typeof input === "string") return input
+    return isTexts(input) && input.length > 0 && input.length <= LIMIT_SETS_MAX ? input : undefined
+  },
+)
+
+function isTexts(input: unknown): input is readonly string[] {
+  return Array.isArray(input) && input.every((item) => typeof item === "string")
+}
+
+const limitReplacements = value(
+  'a table of names defined in LIMITS, such as { standard = "standard-gold" }: instead of which set this client has which',
+  (input): ReadonlyMap<string, string> | undefined => {
+    if (typeof input !== "object" || input === null || Array.isArray(input)) return undefined
+    const entries = Object.entries(input)
+    return isTexts(entries.map(([, name]) => name)) ? new Map(entries) : undefined
+  },
+)
+
+const quota = text('a quota such as "1000/hour", "100000/day", "2000000/month"', (input) => {
+  const match = /^([0-9]{1,15})\/([a-z]+)$/.exec(input)
+  const unit = CALENDAR_UNITS.find((known) => known === match?.[2])
+  const limit = Number(match?.[1])
+  return unit === undefined || limit < 1 ? undefined : { limit, unit }
+})
+
+const timezone = text('a time zone of the IANA database, such as "Asia/Tokyo"', (input) =>
+  isKnownTimezone(input) ? input : undefined,
+)
+
+const limitMode = oneOf("enforce", "shadow")
+
 const rate = text('a rate such as "50/s", "0.5/s", "100/minute", "1000/h"', parseRate)
+
+const burst = integer(1, 1_000_000)
 
 const respond = table("respond", {
   status: integer(200, 599),
@@ -240,8 +284,18 @@ export const SCHEMAS = {
         subject: v.exactOptional(subject),
       }),
     ),
+    limits: v.exactOptional(limitReplacements),
+    mode: v.exactOptional(limitMode),
   }),
-  LIMIT: table("a limit", { rate, burst: integer(1, 1_000_000) }),
+  LIMIT: table("a limit", {
+    rate: v.exactOptional(rate),
+    burst: v.exactOptional(burst),
+    quota: v.exactOptional(quota),
+    timezone: v.exactOptional(timezone),
+    concurrent: v.exactOptional(integer(1, CONCURRENCY_MAX)),
+    lease: v.exactOptional(duration(1_000, CONCURRENCY_LEASE_MS_MAX, "60s")),
+    mode: v.exactOptional(limitMode),
+  }),
   GUARD: table("a guard", {
     max_failures: integer(1, 1_000),
     failure_duration: duration(1, 30 * DAY_MS, "10m"),
@@ -260,7 +314,7 @@ export const SCHEMAS = {
     client_certificate: v.exactOptional(oneOf("required", "none")),
     origin: v.exactOptional(reference("ORIGINS")),
     respond: v.exactOptional(respond),
-    limits: v.exactOptional(reference("LIMITS")),
+    limits: v.exactOptional(limitReferences),
     cost: v.exactOptional(integer(1, 1_000_000)),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
   }),
@@ -273,6 +327,12 @@ export const SCHEMAS = {
       ),
     ),
   }),
+} as const
+
+/** Returns what a key accepts that can do without another one only together with it, in words. */
+export const REQUIRED = {
+  rate: `required: ${ACCEPTS.get(rate) ?? ""}`,
+  burst: `required: ${ACCEPTS.get(burst) ?? ""}`,
 } as const
 
 /** A configuration value after its shape was checked, before references are resolved. */

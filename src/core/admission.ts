@@ -50,6 +50,8 @@ export interface GateState extends LimitStates {
 interface AdmissionReport {
   /** Enforced buckets and quotas in the order of the request. */
   readonly policies: readonly PolicyStatus[]
+  /** The same of shadow limits. */
+  readonly shadowPolicies: readonly PolicyStatus[]
   /**
    * Enforced concurrency limits in the order of the request. Not for the RateLimit field: that has no unit, so a client
    * would read the slot that its answered request still holds as quota that is gone.
@@ -121,7 +123,7 @@ export function restoreGateState(stored: unknown, nowMs: number): GateState {
  *
  * A limit whose configuration differs from the stored one changes at `nowMs`, before it is asked; that is stored.
  *
- * A shadow limit is asked like the others and neither refuses nor is advertised. When the request is admitted, it takes
+ * A shadow limit is asked like the others and refuses nothing; it is reported apart. When the request is admitted, it takes
  * what it can give, each one by itself.
  */
 export function decideAdmission(
@@ -143,6 +145,7 @@ export function decideAdmission(
   const policies = enforced.flatMap(({ policy }) => policy ?? [])
   const report: AdmissionReport = {
     policies,
+    shadowPolicies: settled.filter(({ limit }) => !isEnforced(limit)).flatMap(({ policy }) => policy ?? []),
     concurrency: enforced.flatMap(({ concurrency }) => concurrency ?? []),
     remaining: policies.length === 0 ? null : Math.min(...policies.map(({ remaining }) => remaining)),
     shadowed: sortedNames(tried.filter(({ limit, allowed }) => !allowed && !isEnforced(limit))),
@@ -214,6 +217,7 @@ const INVALID_REQUEST: AdmissionDecision = {
   admitted: false,
   reason: "invalid-request",
   policies: [],
+  shadowPolicies: [],
   concurrency: [],
   remaining: null,
   shadowed: [],

@@ -67,6 +67,12 @@ export const GUARD_PENDING_TTL_MS_DEFAULT = 30_000
 export const FAILURE_STATUSES_MAX = 50
 /** Most requests of one client in flight under one limit: their leases are read and written with every request. */
 export const CONCURRENCY_MAX = 1_000
+/** How much longer than the longest wait for an origin a lease lasts unless configured otherwise, in ms: time for the body. */
+export const CONCURRENCY_LEASE_GRACE_MS = 30_000
+/** Longest lease of a request that can be configured, in ms: how long a slot is lost when an isolate dies. */
+export const CONCURRENCY_LEASE_MS_MAX = 3_600_000
+/** Sets of limits one route may name: every one of them is read and written with every request. */
+export const LIMIT_SETS_MAX = 8
 /** Longest id of a lease, in characters: any request id fits, and all leases of a client fit one row. */
 export const LEASE_ID_LENGTH_MAX = 64
 /** Time zones one isolate keeps a formatter for. Making one takes about a millisecond. */

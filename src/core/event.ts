@@ -45,9 +45,12 @@ export interface AccessEvent {
   readonly certificate_days_left?: number
   /** The limit per address did not answer; the request passed uncounted. */
   readonly ip_limit?: "unavailable"
+  /** Of several limits the one that refused, else the one with the least left. */
   readonly rate_limit_policy?: string
   readonly rate_limit_remaining?: number
   readonly rate_limit_retry_after_ms?: number
+  /** Names of the limits in shadow mode that would have refused, separated by commas. */
+  readonly rate_limit_shadowed?: string
   readonly config_version: string
 }
 

@@ -90,6 +90,7 @@ const RESPONSE_GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   "client-cert-chain",
   "ratelimit",
   "ratelimit-policy",
+  "ratelimit-shadow",
   "x-request-id",
 ])
 

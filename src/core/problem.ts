@@ -111,6 +111,18 @@ export const PROBLEMS = {
     detail: "Too many requests come from this network address. Wait for the time in Retry-After.",
     registeredType: "quota-exceeded",
   },
+  "quota-exceeded": {
+    status: 429,
+    title: "Quota used up",
+    detail: "The client has used up its quota of this hour, day or month. Wait for the time in Retry-After.",
+    registeredType: "quota-exceeded",
+  },
+  "concurrency-exceeded": {
+    status: 429,
+    title: "Too many requests at once",
+    detail: "The client has as many requests in progress as it may. Wait until one of them is answered.",
+    registeredType: "quota-exceeded",
+  },
   "headers-too-large": {
     status: 431,
     title: "Header section too large",

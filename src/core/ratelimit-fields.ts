@@ -1,5 +1,5 @@
 /**
- * The header fields that tell a client how its limits stand: RateLimit-Policy, RateLimit and Retry-After.
+ * The header fields that tell a client how its limits stand: RateLimit-Policy, RateLimit, RateLimit-Shadow and Retry-After.
  *
  * The `client-gate` stage puts them on every answer that passed a limit. Pure and total: any status becomes a field
  * value that parses, because a malformed one would be dropped by the client as a whole.
@@ -43,6 +43,14 @@ export function formatRateLimit(
       return nextMs > 0 ? `${limit};t=${secondsOf(nextMs)}` : limit
     }),
   )
+}
+
+/**
+ * Returns the value of RateLimit-Shadow, such as `"burst"`: the limits in shadow mode that would have refused. Undefined
+ * when none would. A field of this gateway: the draft knows no shadow mode.
+ */
+export function formatRateLimitShadow(names: readonly string[]): string | undefined {
+  return formatList(names.map(formatString))
 }
 
 /**

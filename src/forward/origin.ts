@@ -20,6 +20,12 @@ import { refuse } from "../reply.ts"
 /** nginx's status for a caller that left; only the event ever shows it. */
 const CLIENT_CLOSED_REQUEST = 499
 
+/**
+ * Octets as they came, also when the answer is read on its way: decoded and encoded again they would be others. As a member
+ * of the request it has no effect.
+ */
+const AS_ENCODED = { encodeResponseBody: "manual" } as const
+
 /** Returns the stage. */
 export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
   return async function origin(c) {
@@ -45,7 +51,7 @@ export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
       deadline.abort()
     }, action.origin.timeoutMs)
     try {
-      const response = await fetch(request)
+      const response = await fetch(request, AS_ENCODED)
       exchange.originMs = nowMs() - startedMs
       exchange.outcome = "forwarded"
       return createResponse(response)
@@ -116,7 +122,8 @@ function createOriginRequest(
 
 /** Returns the origin's answer with fields that may be changed, without those that end at the gateway. */
 function createResponse(answer: Response): Response {
-  const response = new Response(answer.body, answer)
+  const { headers, status, statusText } = answer
+  const response = new Response(answer.body, { headers, status, statusText, encodeBody: "manual" })
   const nominated = parseConnection(answer.headers.get("connection"))
   for (const name of answer.headers.keys()) {
     if (!isResponseFieldForwarded(name, nominated)) response.headers.delete(name)

@@ -228,6 +228,7 @@ describe("what decideAdmission() reports", () => {
         { name: "burst", quota: 4, windowSec: 4, remaining: 2, nextMs: 1000 },
         { name: "daily", quota: 3, windowSec: 86_400, remaining: 1, nextMs: 43_200_000 },
       ],
+      shadowPolicies: [],
       concurrency: [{ name: "parallel", maxConcurrent: 2, inUse: 2 }],
       remaining: 1,
       shadowed: [],
@@ -300,7 +301,7 @@ describe("shadow limits", () => {
           const without = decideAdmission(plain, { limits: enforced, cost, leaseId }, nowMs)
           state = step.state
           plain = without.state
-          expect({ ...step.decision, shadowed: [] }).toEqual(without.decision)
+          expect({ ...step.decision, shadowPolicies: [], shadowed: [] }).toEqual(without.decision)
         }
       }),
       { seed: 184, numRuns: 300 },

@@ -59,7 +59,15 @@ describe("decideAdmission()", () => {
   test("decideAdmission() admits a request without limits", () => {
     expect(admit(EMPTY_GATE_STATE, [])).toEqual({
       state: EMPTY_GATE_STATE,
-      decision: { admitted: true, policies: [], concurrency: [], remaining: null, shadowed: [], lost: [] },
+      decision: {
+        admitted: true,
+        policies: [],
+        shadowPolicies: [],
+        concurrency: [],
+        remaining: null,
+        shadowed: [],
+        lost: [],
+      },
     })
   })
 

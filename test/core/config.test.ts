@@ -85,13 +85,18 @@ describe("a valid configuration", () => {
   })
 
   test("has clients with the keys of their issuers and parsed names", () => {
+    const usual = { limitSets: new Map(), mode: "enforce" }
     expect(config.clients).toEqual([
       {
         id: "acme",
+        place: "CLIENTS[0]",
         certificates: [{ kind: "san-uri", issuerSki: SKI, sanUri: "spiffe://partners.example/acme" }],
+        ...usual,
       },
       {
         id: "globex",
+        place: "CLIENTS[1]",
+        ...usual,
         certificates: [
           {
             kind: "subject",
@@ -101,7 +106,12 @@ describe("a valid configuration", () => {
           },
         ],
       },
-      { id: "initech", certificates: [{ kind: "fingerprint", fingerprint: FINGERPRINT }] },
+      {
+        id: "initech",
+        place: "CLIENTS[2]",
+        certificates: [{ kind: "fingerprint", fingerprint: FINGERPRINT }],
+        ...usual,
+      },
     ])
   })
 
@@ -110,10 +120,43 @@ describe("a valid configuration", () => {
   })
 
   test("has limits in integers", () => {
-    expect(config.limits).toEqual([
-      { name: "standard", burst: 20, rate: { count: 1, periodMs: 2_000 } },
-      { name: "payments", burst: 3, rate: { count: 12, periodMs: 60_000 } },
+    const bucket = { kind: "bucket", mode: "enforce" }
+    expect(config.limitSets).toEqual([
+      { name: "standard", limits: [{ ...bucket, name: "standard", burst: 20, rate: { count: 1, periodMs: 2_000 } }] },
+      { name: "payments", limits: [{ ...bucket, name: "payments", burst: 3, rate: { count: 12, periodMs: 60_000 } }] },
     ])
+  })
+
+  test("has up to three limits in a set, with a zone and a lease unless they are given", () => {
+    const sets = {
+      all: { rate: "1/s", burst: 1, quota: "10/month", concurrent: 2, mode: "shadow" },
+      own: { quota: "9/day", timezone: "Asia/Tokyo", concurrent: 3, lease: "60s" },
+    }
+    expect(load({ ...VALID, LIMITS: { ...VALID.LIMITS, ...sets } }).limitSets.slice(2)).toEqual([
+      {
+        name: "all",
+        limits: [
+          { kind: "bucket", name: "all", mode: "shadow", burst: 1, rate: { count: 1, periodMs: 1_000 } },
+          { kind: "quota", name: "all-month", mode: "shadow", limit: 10, unit: "month", timezone: "UTC" },
+          { kind: "concurrency", name: "all-concurrent", mode: "shadow", maxConcurrent: 2, leaseTtlMs: 130_000 },
+        ],
+      },
+      {
+        name: "own",
+        limits: [
+          { kind: "quota", name: "own-day", mode: "enforce", limit: 9, unit: "day", timezone: "Asia/Tokyo" },
+          { kind: "concurrency", name: "own-concurrent", mode: "enforce", maxConcurrent: 3, leaseTtlMs: 60_000 },
+        ],
+      },
+    ])
+  })
+
+  test("has routes with several sets, and clients with sets of their own", () => {
+    const route = { path: "/a", origin: "bank", limits: ["payments", "standard"] }
+    const client = { ...VALID.CLIENTS[0], limits: { standard: "payments" }, mode: "shadow" }
+    const { clients, limitSets, routes } = load({ ...VALID, CLIENTS: [client], ROUTES: [route] })
+    expect(routes[0]?.limitSets).toEqual([limitSets[1], limitSets[0]])
+    expect(clients[0]).toMatchObject({ limitSets: new Map([["standard", limitSets[1]]]), mode: "shadow" })
   })
 
   test("has guards with their defaults", () => {
@@ -159,7 +202,7 @@ describe("a valid configuration", () => {
       place: "ROUTES[1]",
       methods: ["POST"],
       needsClientCertificate: true,
-      limit: config.limits[1],
+      limitSets: [config.limitSets[1]],
       cost: 3,
       action: { kind: "forward", origin: config.origins[0], forwardHeaders: new Set(["accept"]) },
     })
@@ -168,7 +211,7 @@ describe("a valid configuration", () => {
   test("has routes that answer by themselves", () => {
     expect(config.routes[0]).toMatchObject({
       needsClientCertificate: false,
-      limit: undefined,
+      limitSets: [],
       action: { kind: "respond", status: 200, body: "ok\n", contentType: "text/plain; charset=utf-8" },
     })
   })
@@ -199,7 +242,7 @@ describe("a valid configuration", () => {
   })
 
   test("is frozen", () => {
-    const parts = [config, config.clients, config.clients[0], config.limits[0]?.rate, config.routes[0]?.action]
+    const parts = [config, config.clients, config.clients[0], config.limitSets[0]?.limits[0], config.routes[0]?.action]
     expect(parts.every((part) => Object.isFrozen(part))).toBe(true)
   })
 
@@ -308,6 +351,11 @@ const PATH = 'a path in canonical form, such as "/accounts" (no dot or empty seg
 const ORIGIN_URL = 'an http or https URL without query and user information, such as "https://core.bank.example"'
 const SINK_URL = 'an https URL, or an http URL on loopback, such as "https://collector.example/v1/logs"'
 const FORWARD = { origin: "bank", limits: "standard" }
+const RATE = 'a rate such as "50/s", "0.5/s", "100/minute", "1000/h"'
+const QUOTA = 'a quota such as "1000/hour", "100000/day", "2000000/month"'
+const SETS = 'one of "standard", "payments", "small" (LIMITS)'
+const REPLACEMENTS =
+  'a table of names defined in LIMITS, such as { standard = "standard-gold" }: instead of which set this client has which'
 
 describe("one error", () => {
   test.each([
@@ -438,7 +486,7 @@ describe("one error", () => {
     [
       "without limits",
       { path: "/a", origin: "bank" },
-      '[4].limits | (missing) | the limit that each client has here: one of "standard", "payments" (LIMITS)',
+      '[4].limits | (missing) | the limits that each client has here: one of "standard", "payments" (LIMITS), or a list of them',
     ],
     [
       "with limits that do not exist",
@@ -449,6 +497,26 @@ describe("one error", () => {
       "with a cost above the burst",
       { path: "/a", origin: "bank", limits: "payments", cost: 4 },
       '[4].cost | 4 | at most the burst of the limit "payments" (3); more would never be admitted',
+    ],
+    [
+      "with limits of which one does not exist",
+      { path: "/a", origin: "bank", limits: ["standard", "gold"] },
+      '[4].limits[1] | "gold" | one of "standard", "payments" (LIMITS)',
+    ],
+    [
+      "with a limit twice",
+      { path: "/a", origin: "bank", limits: ["standard", "standard"] },
+      '[4].limits[1] | "standard" | a name that is not in the list already',
+    ],
+    [
+      "with an empty list of limits",
+      { path: "/a", origin: "bank", limits: [] },
+      "[4].limits | [] | a name defined in LIMITS, or a list of 1 to 8 such names",
+    ],
+    [
+      "with a cost above one burst of several",
+      { path: "/a", origin: "bank", limits: ["standard", "payments"], cost: 20 },
+      '[4].cost | 20 | at most the burst of the limit "payments" (3); more would never be admitted',
     ],
     ["with a cost of nothing", { path: "/a", cost: 0, ...FORWARD }, "[4].cost | 0 | a whole number from 1 to 1000000"],
     [
@@ -560,6 +628,33 @@ describe("one error", () => {
     ],
     ["burst", { rate: "1/s", burst: 1.5 }, ".burst | 1.5 | a whole number from 1 to 1000000"],
     ["burst that is missing", { rate: "1/s" }, ".burst | (missing) | required: a whole number from 1 to 1000000"],
+    ["rate that is missing", { burst: 1 }, `.rate | (missing) | required: ${RATE}`],
+    ["quota", { quota: "1000" }, `.quota | "1000" | ${QUOTA}`],
+    ["quota of nothing", { quota: "0/day" }, `.quota | "0/day" | ${QUOTA}`],
+    ["quota per something else", { quota: "1/week" }, `.quota | "1/week" | ${QUOTA}`],
+    [
+      "time zone",
+      { quota: "1/day", timezone: "Asia/Edo" },
+      '.timezone | "Asia/Edo" | a time zone of the IANA database, such as "Asia/Tokyo"',
+    ],
+    [
+      "time zone without a quota",
+      { rate: "1/s", burst: 1, timezone: "Asia/Tokyo" },
+      '.timezone | "Asia/Tokyo" | no timezone without a quota, which begins and ends by it',
+    ],
+    ["concurrency", { concurrent: 1_001 }, ".concurrent | 1001 | a whole number from 1 to 1000"],
+    [
+      "lease",
+      { concurrent: 1, lease: "2h" },
+      '.lease | "2h" | a duration from 1000 ms to 3600000 ms, such as "60s" (units ms, s, m, h, d)',
+    ],
+    [
+      "lease without concurrency",
+      { quota: "1/day", lease: "60s" },
+      '.lease | "60000ms" | no lease without concurrent: it is how long a request holds its place at most',
+    ],
+    ["mode", { quota: "1/day", mode: "log" }, '.mode | "log" | "enforce" or "shadow"'],
+    ["lack", { mode: "shadow" }, ' | {"mode":"shadow"} | at least one of rate (with burst), quota and concurrent'],
     [
       "product of burst and period",
       { rate: "0.000001/d", burst: 1_000_000 },
@@ -596,6 +691,30 @@ describe("one error", () => {
     expect(errorsOf({ ...VALID, GUARDS: { credentials: guard } })).toEqual([`GUARDS.credentials.${expected}`])
   })
 
+  test("in two sets of which one has a policy with the other one's name", () => {
+    const limits = { "a-day": { rate: "1/s", burst: 1 }, a: { quota: "1/day" } }
+    expect(errorsOf({ ...VALID, LIMITS: { ...VALID.LIMITS, ...limits } })).toEqual([
+      'LIMITS.a | "a-day" | another name: LIMITS.a-day has a policy of that name already',
+    ])
+  })
+
+  test.each([
+    ["no table", "standard", ` | "standard" | ${REPLACEMENTS}`],
+    ["no texts", { standard: 1 }, ` | {"standard":1} | ${REPLACEMENTS}`],
+    ["a name that is none", { standrd: "payments" }, `.standrd | "standrd" | ${SETS}`],
+    ["a set that is none", { standard: "gold" }, `.standard | "gold" | ${SETS}`],
+    [
+      "a set that gives less than a route costs",
+      { payments: "small" },
+      ' | "small" | a set that gives at least the cost of ROUTES[1] (3)',
+    ],
+  ])("in the limits of a client: %s", (_, limits, expected) => {
+    const LIMITS = { ...VALID.LIMITS, small: { rate: "1/s", burst: 2 } }
+    expect(errorsOf({ ...VALID, LIMITS, CLIENTS: [{ ...VALID.CLIENTS[0], limits }] })).toEqual([
+      `CLIENTS[0].limits${expected}`,
+    ])
+  })
+
   test("in the name of a limit", () => {
     expect(errorsOf({ ...VALID, LIMITS: { ...VALID.LIMITS, "Fast!": { rate: "1/s", burst: 1 } } })).toEqual([
       'LIMITS.Fast! | "Fast!" | a name of 1 to 64 lower-case letters, digits, dots, underscores or hyphens, starting and ending with a letter or digit',
@@ -621,7 +740,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     GATEWAY: { host: ["localhost"], via: "my gateway" },
     ISSUERS: { partners: { ski: "xyz" } },
     LIMIT: { standard: { rate: "1/s", burst: 1 } },
-    LIMITS: { standard: { rate: "10/week", burst: 0, brust: 1, quota: "1/day" } },
+    LIMITS: { standard: { rate: "10/week", burst: 0, brust: 1, quota: "1/week" } },
     ORIGINS: { bank: { url: "https://user:hunter2@bank.example/?key=hunter2", timeout: "10" } },
     CLIENTS: [
       { id: "acme", certificates: [{ issuer: "partners", san_uri: "spiffe://a/b" }] },
@@ -645,12 +764,12 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     'ISSUERS.partners.ski | "xyz" | the subject key identifier of the CA in hex, such as "27846e5e89a3c0f4..."',
     'LIMITS.standard.rate | "10/week" | a rate such as "50/s", "0.5/s", "100/minute", "1000/h"',
     "LIMITS.standard.burst | 0 | a whole number from 1 to 1000000",
-    "LIMITS.standard.brust | 1 | no such key; a limit has: rate, burst",
-    'LIMITS.standard.quota | "1/day" | no such key; a limit has: rate, burst',
+    'LIMITS.standard.quota | "1/week" | a quota such as "1000/hour", "100000/day", "2000000/month"',
+    "LIMITS.standard.brust | 1 | no such key; a limit has: rate, burst, quota, timezone, concurrent, lease, mode",
     `ORIGINS.bank.url | "https://***@bank.example/?***" | ${ORIGIN_URL}`,
     'ORIGINS.bank.timeout | "10" | a duration from 10 ms to 100000 ms, such as "10s" (units ms, s, m, h, d)',
     "CLIENTS[1].certificates | [] | at least one certificate to recognise the client by",
-    'CLIENTS[3] | "globex" | a client: a table with id, certificates',
+    'CLIENTS[3] | "globex" | a client: a table with id, certificates, limits, mode',
     'CLIENTS[2].id | "acme" | an id that no other client has; CLIENTS[0] has it already',
     'CLIENTS[2].certificates[0].issuer | "nobody" | one of "partners" (ISSUERS)',
     "ROUTES[2].respond.status | 99 | a whole number from 200 to 599",

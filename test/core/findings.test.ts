@@ -177,6 +177,19 @@ describe("clients and routes", () => {
     expect(finding).toMatchObject({ severity: "warning", text: expect.stringMatching(/^one of its/) as string })
   })
 
+  test("findFindings() warns of a client's own set in place of one that no route names", () => {
+    const LIMITS = { ...VARS.LIMITS, unused: { quota: "1/day" } }
+    const CLIENTS = [{ ...VARS.CLIENTS[0], limits: { standard: "unused", unused: "standard" } }]
+    expect(findIn({}, { LIMITS, CLIENTS })).toEqual([["warning", "CLIENTS[0].limits.unused"]])
+  })
+
+  test.each([
+    ["10s", [["warning", 'limit "standard-concurrent"']]],
+    ["11s", []],
+  ])("findFindings() holds a lease of %s against the time that an origin may take", (lease, expected) => {
+    expect(findIn({}, { LIMITS: { standard: { concurrent: 1, lease } } })).toEqual(expected)
+  })
+
   test("findFindings() warns of a route that no request can reach, and says which one takes them", () => {
     const [finding, ...others] = findAll(
       {},

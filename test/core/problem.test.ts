@@ -44,6 +44,8 @@ const STATUSES: Readonly<Record<string, number>> = {
   "uri-too-long": 414,
   "misdirected-request": 421,
   "rate-limited": 429,
+  "quota-exceeded": 429,
+  "concurrency-exceeded": 429,
   "ip-rate-limited": 429,
   "headers-too-large": 431,
   "internal-error": 500,
@@ -78,7 +80,7 @@ describe("createProblem()", () => {
 
   test.each(CODES)("gives %s a type of the registry or one that ends in the code", (code) => {
     const { type } = createProblem(code, REQUEST_ID)
-    const isRegistered = code === "rate-limited" || code === "ip-rate-limited"
+    const isRegistered = PROBLEMS[code].status === 429
     expect(type).toBe(
       isRegistered ? "https://iana.org/assignments/http-problem-types#quota-exceeded" : `urn:sekisho:problem:${code}`,
     )

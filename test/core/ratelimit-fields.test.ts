@@ -5,7 +5,12 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { decideAdmission, EMPTY_GATE_STATE } from "../../src/core/admission.ts"
-import { formatRateLimit, formatRateLimitPolicy, formatRetryAfter } from "../../src/core/ratelimit-fields.ts"
+import {
+  formatRateLimit,
+  formatRateLimitPolicy,
+  formatRateLimitShadow,
+  formatRetryAfter,
+} from "../../src/core/ratelimit-fields.ts"
 
 const FULL = { name: "burst", quota: 10, windowSec: 2, remaining: 10, nextMs: 0 }
 const MEMBER = String.raw`"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"`
@@ -107,5 +112,15 @@ describe("formatRetryAfter()", () => {
       }),
       { seed: 123, numRuns: 300 },
     )
+  })
+})
+
+describe("formatRateLimitShadow()", () => {
+  test.each([
+    [[], undefined],
+    [["a"], '"a"'],
+    [["a", 'b"\\é'], String.raw`"a", "b\"\\_"`],
+  ])("formatRateLimitShadow(%j) writes %s", (names, expected) => {
+    expect(formatRateLimitShadow(names)).toBe(expected)
   })
 })

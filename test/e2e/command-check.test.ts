@@ -47,7 +47,9 @@ describe("a valid configuration", () => {
     ["routes answered here", /^ {2}\/healthz\s+GET\s+none\s+-\s+-\s+answered here with 200$/m],
     ["clients by URI", /^ {2}acme\s+san-uri\s+spiffe:\/\/partners\.example\/acme\s+\(issuer 73656b697368…\)$/m],
     ["clients by subject", /^ {2}globex\s+subject\s+globex, Payments, Globex, JP\s+\(issuer 73656b697368…\)$/m],
-    ["limits", /^ {2}payments\s+3\s+12 per 1m$/m],
+    ["limits", /^ {2}payments\s+payments\s+enforce\s+12 per 1m, burst 3$/m],
+    ["quotas", /^ {2}payments-day\s+payments\s+enforce\s+1000 a day in Asia\/Tokyo$/m],
+    ["limits of what runs at once", /^ {2}standard-concurrent\s+standard\s+enforce\s+20 at once, each at most 130s$/m],
     ["origins", /^ {2}bank\s+https:\/\/core\.bank\.example\s+10s$/m],
     ["sinks", /^ {2}otlp\s+https:\/\/collector\.bank\.example\/v1\/logs\s+secret SINK_AUTHORIZATION$/m],
   ])("shows a table of %s", (_, row) => {

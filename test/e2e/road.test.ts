@@ -7,7 +7,7 @@ import { X509Certificate } from "node:crypto"
 import { once } from "node:events"
 import { Agent, request as startRequest } from "node:https"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
-import { readAnswer, startOrigin, startRoad, type Certificate, type Origin, type Road } from "./road.ts"
+import { readAnswer, startOrigin, startRoad, type Answer, type Certificate, type Origin, type Road } from "./road.ts"
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const CLIENTS = [
@@ -28,8 +28,13 @@ function overrides(clients: readonly unknown[] = CLIENTS): Readonly<Record<strin
   return {
     CLIENTS: clients,
     ORIGINS: { bank: { url: "http://127.0.0.1:9000" }, own: { url: own.url } },
-    LIMITS: { standard: { rate: "1000/s", burst: 1_000 }, payments: { rate: "1/s", burst: 3 } },
+    LIMITS: {
+      standard: { rate: "1000/s", burst: 1_000 },
+      payments: { rate: "1/s", burst: 3 },
+      slow: { concurrent: 5 },
+    },
     ROUTES_OWN: [
+      { prefix: "/public/held/slow", origin: "own", limits: ["standard", "slow"] },
       { prefix: "/public", origin: "own", limits: "standard" },
       { prefix: "/admin", origin: "own", limits: "standard" },
     ],
@@ -389,6 +394,44 @@ describe("answers", () => {
     response.end("last")
     expect(chunk.toString()).toBe("first ")
     expect((await answered).body).toBe("first last")
+  })
+
+  test("LIM-05 five requests run at once, and one that its caller left in mid-answer makes room within a second", async () => {
+    const calls = []
+    for (let index = 0; index < 5; index++) {
+      const arrival = own.arrival()
+      const outgoing = startRequest({
+        ...(await road.identity("acme")),
+        host: "127.0.0.1",
+        servername: "localhost",
+        port: road.port,
+        path: "/public/held/slow",
+        headers: { Host: "localhost" },
+        agent: false,
+      })
+      outgoing.on("error", () => {})
+      outgoing.end()
+      const [, response] = await arrival
+      // Some are still without a header, some in the middle of their body.
+      if (index % 2 === 0) {
+        response.write("first ")
+        await once(outgoing, "response")
+      }
+      calls.push({ outgoing, response })
+    }
+    const refused = await road.call("/public/held/slow", { as: "acme" })
+    expect([refused.status, refused.code]).toEqual([429, "concurrency-exceeded"])
+    for (const leaver of calls.slice(0, 2)) {
+      const leftMs = performance.now()
+      leaver.outgoing.destroy()
+      let admitted: Answer | undefined
+      while (admitted?.status !== 200 && performance.now() - leftMs < 1_000) {
+        void own.arrival().then(([, response]) => response.end("room"))
+        admitted = await road.call("/public/held/slow", { as: "acme" })
+      }
+      expect(admitted?.body).toBe("room")
+    }
+    for (const { outgoing } of calls) outgoing.destroy()
   })
 
   test("a body streams: the origin has its first part before the caller has sent its last", async () => {

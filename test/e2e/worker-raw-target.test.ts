@@ -43,10 +43,11 @@ beforeAll(async () => {
       ISSUERS: { "ca-a": { ski: minted.skis["ca-a"] } },
       CLIENTS: [{ id: "acme-b", certificates: [{ issuer: "ca-a", san_uri: "spiffe://acme/acme-b" }] }],
       ORIGINS: { stub: { url: `http://127.0.0.1:${origin.port}/${GATEWAY}` } },
-      LIMITS: { generous: { rate: "1000/s", burst: 1_000 } },
+      LIMITS: { generous: { rate: "1000/s", burst: 1_000 }, counted: { concurrent: 100 } },
       ROUTES: [
         { path: "/healthz", client_certificate: "none", respond: { status: 200, body: "ok\n" } },
         { prefix: "/public", origin: "stub", limits: "generous" },
+        { prefix: "/public/counted", origin: "stub", limits: "counted" },
         // Closed to everybody: whatever reaches the origin under this path has got around the gateway.
         { prefix: "/admin", methods: ["DELETE"], origin: "stub", limits: "generous" },
       ],
@@ -232,8 +233,11 @@ describe("content", () => {
 })
 
 describe("an answer on the wire", () => {
-  test("ENC-01 keeps its content coding, octets, length and entity tag", async () => {
-    const answer = await get("/public/gzip", "Accept-Encoding: gzip\r\n")
+  test.each([
+    ["", "/public/gzip"],
+    [" while its delivery is watched", "/public/counted/gzip"],
+  ])("ENC-01 keeps its content coding, octets, length and entity tag%s", async (_, target) => {
+    const answer = await get(target, "Accept-Encoding: gzip\r\n")
     expect(answer.body.equals(GZIP_BODY)).toBe(true)
     expect(answer.fields.get("content-encoding")).toBe("gzip")
     expect(answer.fields.get("etag")).toBe('"strong"')

@@ -8,7 +8,7 @@ import { env } from "cloudflare:workers"
 import { expect, test } from "vitest"
 import { ClientGate } from "../../durable-objects/client-gate.ts"
 import type { AdmissionRequest } from "../../src/core/admission.ts"
-import type { NamedBucket } from "../../src/core/limit.ts"
+import type { NamedBucket, NamedConcurrency } from "../../src/core/limit.ts"
 
 const BURST: NamedBucket = { kind: "bucket", name: "burst", burst: 10, rate: { count: 1, periodMs: 86_400_000 } }
 const DAILY: NamedBucket = { kind: "bucket", name: "daily", burst: 3, rate: { count: 1, periodMs: 86_400_000 } }
@@ -84,6 +84,25 @@ test("admit() writes nothing for a refusal that only let time pass", async () =>
     return written() === before
   })
   expect(isUnwritten).toBe(true)
+})
+
+const SLOTS: NamedConcurrency = { kind: "concurrency", name: "slots", maxConcurrent: 1, leaseTtlMs: 60_000 }
+
+test("release() frees the place of this request and of no other, once, and remembers through an abort", async () => {
+  const stub = () => env.CLIENT_GATE.getByName("slots")
+  const admits = async (leaseId: string) => (await stub().admit({ limits: [SLOTS], cost: 1, leaseId })).admitted
+  expect([await admits("r1"), await admits("r2")]).toEqual([true, false])
+  expect(await stub().release("r2")).toEqual([])
+  expect(await stub().release("r1")).toEqual(["slots"])
+  await abortAllDurableObjects()
+  expect([await admits("r3"), await stub().release("r1"), await admits("r4")]).toEqual([true, [], false])
+})
+
+test("release() for a client that was never seen writes nothing", async () => {
+  expect(await env.CLIENT_GATE.getByName("unseen").release("r1")).toEqual([])
+  await runInDurableObject(env.CLIENT_GATE.getByName("unseen"), (_, { storage }) => {
+    expect(storage.sql.exec("SELECT state FROM gate").toArray()).toEqual([])
+  })
 })
 
 test("admit() throws when its storage fails, so that nobody is admitted", async () => {

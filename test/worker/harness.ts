@@ -77,6 +77,8 @@ export interface TestGateway {
   readonly send: (parts?: RequestParts) => Promise<Exchanged>
   /** As `send`, without looking for an event. */
   readonly fetch: (parts?: RequestParts) => Promise<Response>
+  /** As `fetch`, without waiting for what goes on after the response header, such as the delivery of a body. */
+  readonly open: (parts?: RequestParts) => Promise<Response>
   /** The full id of a client, such as `acme-a`. */
   readonly clientId: (client: string) => string
   /** What has reached this gateway's origin. */
@@ -138,11 +140,14 @@ export function createGateway(
     nowMs: options.nowMs ?? (() => Date.now()),
     fillRandom: options.fillRandom ?? ((octets) => crypto.getRandomValues(octets)),
   })
-  const fetchGateway = async (parts: RequestParts = {}): Promise<Response> => {
-    const ctx = createExecutionContext()
+  const handle = (parts: RequestParts, ctx: ExecutionContext): Promise<Response> => {
     // All tests have one address; only a test that brings a limit for it may run into one.
     const { IP_LIMIT: _, ...bindings } = env
-    const response = await application.fetch(createRequest(parts), { ...bindings, ...options.bindings }, ctx)
+    return Promise.resolve(application.fetch(createRequest(parts), { ...bindings, ...options.bindings }, ctx))
+  }
+  const fetchGateway = async (parts: RequestParts = {}): Promise<Response> => {
+    const ctx = createExecutionContext()
+    const response = await handle(parts, ctx)
     await waitOnExecutionContext(ctx)
     return response
   }
@@ -150,6 +155,7 @@ export function createGateway(
     name,
     config,
     fetch: fetchGateway,
+    open: (parts = {}) => handle(parts, createExecutionContext()),
     send: async (parts) => {
       const response = await fetchGateway(parts)
       return { response, event: eventOf(response) }
