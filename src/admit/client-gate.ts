@@ -1,18 +1,18 @@
 /**
  * Stage `client-gate`: asks the client's own object for admission, and gives back what a request holds while it runs.
  *
- * The rule is `core/admission.ts`, inside the object. This stage knows what an object call can do wrong: it waits a bounded
- * time, repeats on one fresh stub where that is safe, and refuses when it does not know. A place among the requests that
- * run at once is given back when the answer has reached the caller; should that fail, it ends by itself.
+ * The rule is `core/admission.ts`, inside the object; what a call of the object can do wrong is `client-object.ts`, and
+ * when it is not known what the object said, the request is refused. A place among the requests that run at once is given
+ * back when the answer has reached the caller; should that fail, it ends by itself.
  */
+import { callClientObject } from "../client-object.ts"
 import type { ConfiguredClient, Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import type { AdmissionDecision, AdmissionRequest } from "../core/admission.ts"
-import { CLIENT_GATE_TIMEOUT_MS, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
 import { formatHex } from "../core/hex.ts"
 import { limitsFor } from "../core/limit-set.ts"
 import type { NamedLimit } from "../core/limit.ts"
-import { decideObjectError } from "../core/object-error.ts"
 import type { ProblemCode } from "../core/problem.ts"
 import {
   formatRateLimit,
@@ -43,7 +43,7 @@ export function createClientGateStage({ fillRandom }: Gateway): StageHandler {
       ? formatHex(fillRandom(new Uint8Array(16)))
       : undefined
     const request: AdmissionRequest = { limits, cost: route.cost, ...(leaseId === undefined ? {} : { leaseId }) }
-    const asked = await callObject(c, client.id, async (gate): Promise<AdmissionDecision> => gate.admit(request))
+    const asked = await callClientObject(c, client.id, async (gate): Promise<AdmissionDecision> => gate.admit(request))
     if ("failure" in asked) {
       // The object may have admitted before its answer was lost. One that is overloaded has not, and is left alone.
       if (leaseId !== undefined && !asked.overloaded) giveBack(c, client.id, leaseId)
@@ -109,40 +109,7 @@ function createPassage(headers: Headers): TransformStream<Uint8Array, Uint8Array
 
 /** Tells the object that a request is over. Nobody waits for it; when it fails, the lease ends by itself. */
 function giveBack(c: GatewayContext, clientId: string, leaseId: string): void {
-  c.executionCtx.waitUntil(callObject(c, clientId, async (gate) => gate.release(leaseId)))
-}
-
-type Asked<T> = { readonly answer: T } | { readonly failure: string; readonly overloaded: boolean }
-type Gate = ReturnType<Env["CLIENT_GATE"]["getByName"]>
-
-async function callObject<T>(c: GatewayContext, clientId: string, call: (gate: Gate) => Promise<T>): Promise<Asked<T>> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      // A fresh stub each time: after a reset the old one keeps failing.
-      const answer = await withDeadline(call(c.env.CLIENT_GATE.getByName(clientId)), CLIENT_GATE_TIMEOUT_MS)
-      return answer === LATE ? { failure: "object_timeout", overloaded: false } : { answer }
-    } catch (error) {
-      const { retry, overloaded, reason } = decideObjectError(error, attempt)
-      if (!retry) return { failure: reason, overloaded }
-    }
-  }
-}
-
-const LATE = Symbol("late")
-
-/** Returns what the promise gives, or LATE. A late answer of the object is dropped; its tokens are lost, never doubled. */
-async function withDeadline<T>(promise: Promise<T>, timeoutMs: number): Promise<T | typeof LATE> {
-  let timer: number | null = null
-  try {
-    return await Promise.race([
-      promise,
-      new Promise<typeof LATE>((resolve) => {
-        timer = setTimeout(() => resolve(LATE), timeoutMs)
-      }),
-    ])
-  } finally {
-    clearTimeout(timer)
-  }
+  c.executionCtx.waitUntil(callClientObject(c, clientId, async (gate) => gate.release(leaseId)))
 }
 
 function refuseLimited(c: GatewayContext, decision: Extract<AdmissionDecision, { admitted: false }>): Response {

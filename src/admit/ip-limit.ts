@@ -7,6 +7,7 @@
 import type { StageHandler } from "../context.ts"
 import { IP_LIMIT_PERIOD_SECONDS, IP_LIMIT_TIMEOUT_MS } from "../core/bounds.ts"
 import { decideIpLimit, ipLimitKey, type IpLimitAsked } from "../core/ip-limit.ts"
+import { LATE, withDeadline } from "../deadline.ts"
 import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
@@ -29,17 +30,10 @@ export function createIpLimitStage(): StageHandler {
 }
 
 async function askBinding(binding: RateLimit, key: string): Promise<IpLimitAsked> {
-  let timer: number | null = null
   try {
-    return await Promise.race([
-      binding.limit({ key }).then((answer: unknown) => ({ kind: "answered" as const, answer })),
-      new Promise<IpLimitAsked>((resolve) => {
-        timer = setTimeout(() => resolve({ kind: "late" }), IP_LIMIT_TIMEOUT_MS)
-      }),
-    ])
+    const answer: unknown = await withDeadline(binding.limit({ key }), IP_LIMIT_TIMEOUT_MS)
+    return answer === LATE ? { kind: "late" } : { kind: "answered", answer }
   } catch {
     return { kind: "failed" }
-  } finally {
-    clearTimeout(timer)
   }
 }

@@ -13,7 +13,12 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/context.ts", ["src/core/", "src/config/"]],
   ["src/reply.ts", ["src/core/", "src/context.ts"]],
   ["src/platform.ts", ["src/core/", "src/context.ts"]],
-  ["src/admit/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts"]],
+  ["src/deadline.ts", []],
+  ["src/client-object.ts", ["src/core/", "src/context.ts", "src/deadline.ts"]],
+  [
+    "src/admit/",
+    ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/deadline.ts", "src/client-object.ts"],
+  ],
   ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts"]],
   ["src/observe/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/observe/event-"]],
   ["src/", ["src/", "durable-objects/"]],
