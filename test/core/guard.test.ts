@@ -780,7 +780,7 @@ describe("parseGuardState()", () => {
     { failures: undefined },
     { failures: [START_MS + 1] },
     { failures: ["1"] },
-    // oxlint-disable-next-line no-sparse-arrays
+    // oxlint-disable-next-line no-sparse-arrays -- a hole in a stored array is the fault under test
     { failures: [START_MS, , START_MS] },
     { failures: [0.5] },
     { failures: Array.from({ length: GUARD_FAILURES_MAX + 1 }, () => START_MS) },

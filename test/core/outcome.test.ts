@@ -152,7 +152,7 @@ describe("parseOutcomeRules()", () => {
     [{ failureStatuses: [401.5] }, "failureStatuses"],
     [{ failureStatuses: ["401"] }, "failureStatuses"],
     [{ failureStatuses: 401 }, "failureStatuses"],
-    // oxlint-disable-next-line no-sparse-arrays
+    // oxlint-disable-next-line no-sparse-arrays -- a hole in a stored array is the fault under test
     [{ failureStatuses: [401, , 403] }, "failureStatuses"],
     [{ failureStatuses: Array.from({ length: FAILURE_STATUSES_MAX + 1 }, () => 401) }, "failureStatuses"],
     [{ isLoginRoute: 1 }, "isLoginRoute"],

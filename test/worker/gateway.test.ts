@@ -24,7 +24,7 @@ test("createApplication() runs the stages in the order of the pipeline", () => {
 })
 
 test.each<readonly [string, number, unknown]>([
-  ["certificate", 2, new Error("SECRET at /home/sekisho/src/x.ts")],
+  ["certificate", 2, new Error("SECRET at file:///srv/x.ts")],
   ["certificate", 2, new DOMException("SECRET", "OperationError")],
 ])("PRX-18 an exception in stage %s is a 500 without details, and the event has its cause", async (_, call, thrown) => {
   let calls = 0
