@@ -1,6 +1,7 @@
 /**
  * Which certificates the development PKI issues for the clients of a configuration, so that each of them is recognised.
  */
+import { normalizeKeyId } from "../../src/core/certificate.ts"
 import type { WranglerEnvironment } from "../wrangler-file.ts"
 import type { PkiClientOptions } from "./plan.ts"
 
@@ -24,7 +25,7 @@ export function planClients({ vars }: WranglerEnvironment, developmentSki: strin
     .flatMap((name) => vars[name] as readonly ClientVariable[])
   return clients.flatMap(({ id, certificates }) => {
     const named = certificates.find(
-      ({ issuer }) => issuer !== undefined && normalize(issuers[issuer]?.ski) === developmentSki,
+      ({ issuer }) => issuer !== undefined && normalizeKeyId(issuers[issuer]?.ski ?? "") === developmentSki,
     )
     if (named === undefined) return []
     return [
@@ -35,8 +36,4 @@ export function planClients({ vars }: WranglerEnvironment, developmentSki: strin
       },
     ]
   })
-}
-
-function normalize(ski: string | undefined): string | undefined {
-  return ski?.replaceAll(":", "").toLowerCase()
 }

@@ -9,6 +9,7 @@ import { pipeline } from "node:stream/promises"
 import { type Account, accountFor, decidePayment, defaultAccountFor, type LedgerStore, type Payment } from "./ledger.ts"
 import { parsePaymentOrder } from "./payment-order.ts"
 import { sendProblem } from "./problem.ts"
+import { readBody } from "../read-body.ts"
 
 /** What a handler works with. */
 export interface Visit {
@@ -153,18 +154,6 @@ function sendJson(response: ServerResponse, status: number, value: unknown): voi
     "Cache-Control": "no-store",
   })
   response.end(body)
-}
-
-/** Undefined when the body is longer than `bytesMax`; the connection stays open for the refusal. */
-async function readBody(request: IncomingMessage, bytesMax: number): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > bytesMax) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 /** The value stands in an object, so that JSON `null` and no JSON differ. */

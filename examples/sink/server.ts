@@ -13,6 +13,7 @@ import { parseArgs, promisify } from "node:util"
 import { gunzip } from "node:zlib"
 import { formatEventLine, formatJsonLine } from "./format.ts"
 import { parseLogsExport, type SinkEvent } from "./otlp.ts"
+import { readBody } from "../read-body.ts"
 
 /** Where to listen (port 0 takes any free one), and who is told of each event, in the order of arrival. */
 export interface SinkOptions {
@@ -94,7 +95,7 @@ async function take(
   if (mediaType !== door.mediaType) return sendProblem(response, "media-type-unsupported", door.mediaType)
   const coding = request.headers["content-encoding"]?.trim().toLowerCase() ?? "identity"
   if (coding !== "identity" && coding !== "gzip") return sendProblem(response, "content-coding-unsupported")
-  const sent = await readBody(request)
+  const sent = await readBody(request, SINK_BYTES_MAX)
   const body = sent !== undefined && coding === "gzip" ? await decompress(sent) : sent
   if (body === undefined) return sendProblem(response, "body-too-large", `at most ${SINK_BYTES_MAX} octets`)
   const text = body === "damaged" ? undefined : decodeUtf8(body)
@@ -126,18 +127,6 @@ function readLines(text: string): Intake {
     events.push({ ...event })
   }
   return { events, answer: { accepted: events.length } }
-}
-
-/** Undefined when the body is longer than the bound; the connection stays open for the refusal. */
-async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
-  const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    bytes += chunk.length
-    if (bytes > SINK_BYTES_MAX) return undefined
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
 }
 
 const gunzipAsync = promisify<Buffer, { maxOutputLength: number }, Buffer>(gunzip)

@@ -1,6 +1,7 @@
 /**
  * The configuration as the gateway uses it: complete, resolved, frozen. Built only by `config/load.ts`.
  */
+import type { GuardConfig } from "../core/guard-config.ts"
 import type { Client, ClientDirectory } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
@@ -11,29 +12,9 @@ export interface ConfiguredClient extends Client, ClientLimits {
   readonly place: string
 }
 
-/**
- * A named guard, validated. No stage enforces guards yet, so no route can refer to one.
- * Option names and meanings are akka-guard's; the times are ms.
- */
-export interface Guard {
+/** A named guard, validated. No stage enforces guards yet, so no route can refer to one. */
+export interface Guard extends GuardConfig {
   readonly name: string
-  readonly maxFailures: number
-  readonly failureDurationMs: number
-  readonly backoff:
-    | { readonly kind: "lineal"; readonly durationMs: number }
-    | {
-        readonly kind: "exponential"
-        readonly minBackoffMs: number
-        readonly maxBackoffMs: number
-        readonly randomFactor: number
-        /** Null: the escalation never expires by itself. */
-        readonly resetBackoffMs: number | null
-      }
-  /** Null: an idle client is never forgotten. */
-  readonly guardResetTimeoutMs: number | null
-  readonly inFlight: "optimistic" | "reserve"
-  readonly pendingTtlMs: number
-  readonly successPolicy: "reset" | "ignore"
 }
 
 /** A service behind the gateway. */

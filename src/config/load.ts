@@ -7,7 +7,7 @@
  * by the command line.
  */
 import * as v from "valibot"
-import { EVENT_FLUSH_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
+import { EVENT_FLUSH_MS_DEFAULT, GUARD_PENDING_TTL_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
 import { compileDirectory } from "../core/identity.ts"
 import { compileRoutes } from "../core/route.ts"
 import type { Config, Guard, Origin, Sink } from "./config.ts"
@@ -169,7 +169,7 @@ function resolveGuard(name: string, guard: Parsed<"GUARD">, report: Report): Gua
           },
     guardResetTimeoutMs: guard.guard_reset_timeout ?? null,
     inFlight: guard.in_flight ?? "optimistic",
-    pendingTtlMs: guard.pending_ttl ?? 30_000,
+    pendingTtlMs: guard.pending_ttl ?? GUARD_PENDING_TTL_MS_DEFAULT,
     successPolicy: guard.success_policy ?? "reset",
   }
 }

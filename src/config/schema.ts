@@ -10,6 +10,7 @@ import {
   CONCURRENCY_LEASE_MS_MAX,
   CONCURRENCY_MAX,
   EVENT_FLUSH_MS_MAX,
+  GUARD_FAILURES_MAX,
   LIMIT_SETS_MAX,
   ORIGIN_TIMEOUT_MS_MAX,
 } from "../core/bounds.ts"
@@ -150,7 +151,7 @@ function parseBaseUrl(input: string): BaseUrl | undefined {
     scheme: match[1] === "https" ? "https" : "http",
     authority,
     path: canonical.path.replace(/\/$/, ""),
-    isLoopback: LOOPBACK.test(parsed.host) || parsed.host === "[::1]",
+    isLoopback: LOOPBACK.test(parsed.host),
   }
 }
 
@@ -297,7 +298,7 @@ export const SCHEMAS = {
     mode: v.exactOptional(limitMode),
   }),
   GUARD: table("a guard", {
-    max_failures: integer(1, 1_000),
+    max_failures: integer(1, GUARD_FAILURES_MAX),
     failure_duration: duration(1, 30 * DAY_MS, "10m"),
     backoff,
     guard_reset_timeout: v.exactOptional(duration(1, 365 * DAY_MS, "1h")),

@@ -280,3 +280,13 @@ function parseJson(text: unknown): unknown {
     return undefined
   }
 }
+
+/** Returns the limit that an operator would ask about first. One that refuses for want of a place has nothing left. */
+export function decisivePolicy(
+  decision: AdmissionDecision,
+): { readonly name: string; readonly remaining: number } | undefined {
+  const { policies, shadowPolicies } = decision
+  const [refusing] = decision.admitted ? [] : decision.violated
+  if (refusing !== undefined) return policies.find(({ name }) => name === refusing) ?? { name: refusing, remaining: 0 }
+  return [...policies, ...shadowPolicies].toSorted((a, b) => a.remaining - b.remaining)[0]
+}

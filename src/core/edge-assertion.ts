@@ -7,6 +7,7 @@
  * stage checks the MAC and asks {@link decideAssertion}. Pure: keys, MAC and clock stay in the shells.
  */
 import { EDGE_ASSERTION_AGE_MS_MAX, EDGE_ASSERTION_SEEN_MAX } from "./bounds.ts"
+import { isUuid } from "./request-id.ts"
 
 /** The member `edgeAssertion` of the `cf` object that the edge sends. */
 export interface EdgeAssertion {
@@ -46,7 +47,6 @@ export type AssertionDecision =
         | "edge_assertion_overflow"
     }
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 const MAC = /^[0-9a-f]{64}$/
 
 /**
@@ -74,7 +74,7 @@ export function signedText(
 export function parseAssertion(value: unknown): EdgeAssertion | undefined {
   if (typeof value !== "object" || value === null) return undefined
   const { rid, exp, mac } = value as Partial<Record<keyof EdgeAssertion, unknown>>
-  if (typeof rid !== "string" || !UUID.test(rid)) return undefined
+  if (typeof rid !== "string" || !isUuid(rid)) return undefined
   if (typeof exp !== "number" || !Number.isSafeInteger(exp)) return undefined
   if (typeof mac !== "string" || !MAC.test(mac)) return undefined
   return { rid, exp, mac }

@@ -140,6 +140,31 @@ export function isResponseFieldForwarded(name: string, nominated: ReadonlySet<st
   return !isHopByHop(name, nominated) && !RESPONSE_GATEWAY_FIELDS.has(name)
 }
 
+/** Returns true for a method whose content has no meaning. @see RFC 9110 §9.3.1, §9.3.2 */
+export function isContentless(method: string): boolean {
+  return method === "GET" || method === "HEAD"
+}
+
+/**
+ * Returns true when a request that has a body should have none: an origin that ignores the content of a GET reads it as
+ * another request. No octets are no content.
+ *
+ * @param contentLength value of Content-Length; null when the body is chunked
+ */
+export function isContentUnexpected(method: string, contentLength: string | null): boolean {
+  return isContentless(method) && contentLength !== "0"
+}
+
+/**
+ * Returns true when an answer was chosen by the client's certificate. Caches never see that field, so such an answer must
+ * not be reused for another client.
+ *
+ * @see RFC 9440 §2.4
+ */
+export function variesOnCertificate(vary: string | null): boolean {
+  return /(?:^|,)\s*client-cert(?:-chain)?\s*(?:,|$)/i.test(vary ?? "")
+}
+
 /** What the gateway knows about a request by the time it forwards it. */
 export interface ForwardedRequest {
   readonly requestId: string

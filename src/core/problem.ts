@@ -6,6 +6,8 @@
  * holds both in step. Pure and total; nothing of a request except its id enters a body, so nothing can leak or reflect.
  */
 
+import { isUuid } from "./request-id.ts"
+
 /** One row of the table. `status` is the HTTP status that accompanies the code unless a caller has a better one. */
 interface ProblemRow {
   readonly status: number
@@ -179,7 +181,6 @@ export interface ProblemOptions {
 const REGISTERED_TYPE_BASE = "https://iana.org/assignments/http-problem-types#"
 /** Base of the types that no registry defines. A URN: it identifies, it is not meant to be fetched. */
 const OWN_TYPE_BASE = "urn:sekisho:problem:"
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
 
 /** The media type of every refusal. @see RFC 9457 §3 */
 export const PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -209,7 +210,7 @@ export function createProblem(code: ProblemCode, requestId: string, options: Pro
     title: row.title,
     status: row.status,
     detail: row.detail,
-    instance: (UUID.test(requestId) ? "urn:uuid:" : "urn:sekisho:request:") + requestId,
+    instance: (isUuid(requestId) ? "urn:uuid:" : "urn:sekisho:request:") + requestId,
     code,
     request_id: requestId,
     ...(options.violatedPolicies === undefined ? {} : { "violated-policies": options.violatedPolicies }),

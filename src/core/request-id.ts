@@ -14,6 +14,13 @@ export function isRequestId(value: string): boolean {
   return WELL_FORMED.test(value)
 }
 
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/
+
+/** Returns true for a UUID in lower case: the form of every id that a gateway or its edge mints. */
+export function isUuid(value: string): boolean {
+  return UUID.test(value)
+}
+
 /**
  * Returns a UUIDv7 in lower case: sortable by time, unguessable in the rest.
  *

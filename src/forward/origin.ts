@@ -9,9 +9,12 @@ import type { Origin } from "../config/config.ts"
 import { required, type Exchange, type Gateway, type StageHandler } from "../context.ts"
 import {
   gatewayFields,
+  isContentless,
+  isContentUnexpected,
   isRequestFieldForwarded,
   isResponseFieldForwarded,
   parseConnection,
+  variesOnCertificate,
 } from "../core/forwarding.ts"
 import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip-address.ts"
 import { formatTraceparent } from "../core/trace-context.ts"
@@ -32,7 +35,9 @@ export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
     const { exchange } = c.var
     const { action } = required(exchange.route, "route")
     if (action.kind !== "forward") throw new Error("Stage order broken: a respond route reached the origin stage")
-    if (hasUnexpectedContent(c.req.raw)) return refuse(c, "malformed-request", { reason: "content_not_expected" })
+    const { body, headers, method } = c.req.raw
+    if (body !== null && isContentUnexpected(method, headers.get("content-length")))
+      return refuse(c, "malformed-request", { reason: "content_not_expected" })
     const deadline = new AbortController()
     const caller = c.req.raw.signal
     const request = createOriginRequest(
@@ -70,15 +75,6 @@ export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
   }
 }
 
-/** Content of these methods has no meaning (RFC 9110 §9.3.1), and an origin that ignores it reads it as another request. */
-function hasUnexpectedContent(request: Request): boolean {
-  return isContentless(request) && request.body !== null && request.headers.get("content-length") !== "0"
-}
-
-function isContentless({ method }: Request): boolean {
-  return method === "GET" || method === "HEAD"
-}
-
 function createOriginRequest(
   inbound: Request,
   exchange: Exchange,
@@ -92,7 +88,7 @@ function createOriginRequest(
   const request = new Request(target, {
     method: inbound.method,
     headers: inbound.headers,
-    body: isContentless(inbound) ? null : inbound.body,
+    body: isContentless(inbound.method) ? null : inbound.body,
     redirect: "manual",
     // What `cache: "no-store"` means to the platform, without the Cache-Control and Pragma that it would add to the request.
     cf: { cacheTtl: -1, cacheLevel: "bypass" },
@@ -128,8 +124,6 @@ function createResponse(answer: Response): Response {
   for (const name of answer.headers.keys()) {
     if (!isResponseFieldForwarded(name, nominated)) response.headers.delete(name)
   }
-  // An answer chosen by a field that caches never see must not be reused for another client (RFC 9440 §2.4).
-  if (/(?:^|,)\s*client-cert(?:-chain)?\s*(?:,|$)/i.test(answer.headers.get("vary") ?? ""))
-    response.headers.set("Vary", "*")
+  if (variesOnCertificate(answer.headers.get("vary"))) response.headers.set("Vary", "*")
   return response
 }

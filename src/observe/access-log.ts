@@ -5,7 +5,7 @@
  * feeds the queue; neither can delay or fail the request.
  */
 import type { Exchange, Gateway, StageHandler } from "../context.ts"
-import type { AdmissionDecision } from "../core/admission.ts"
+import { decisivePolicy } from "../core/admission.ts"
 import { daysLeft } from "../core/certificate.ts"
 import { cutValue, formatEventJson, levelOf, type AccessEvent } from "../core/event.ts"
 import { rawPathOf } from "../core/target.ts"
@@ -48,7 +48,7 @@ function createEvent(
   nowMs: number,
 ): AccessEvent {
   const { admission, certificate, client, host, ipLimit, originMs, path, problem, reason, route } = exchange
-  const policy = decisivePolicy(admission)
+  const policy = admission && decisivePolicy(admission)
   const retryAfterMs = admission?.admitted === false ? admission.retryAfterMs : null
   const address = request.headers.get("cf-connecting-ip")
   return {
@@ -86,15 +86,4 @@ function createEvent(
       : { rate_limit_shadowed: cutValue(admission.shadowed.join(",")) }),
     config_version: configVersion,
   }
-}
-
-/** Returns the limit that an operator would ask about first. One that refuses for want of a place has nothing left. */
-function decisivePolicy(
-  admission: AdmissionDecision | undefined,
-): { readonly name: string; readonly remaining: number } | undefined {
-  if (admission === undefined) return undefined
-  const { policies, shadowPolicies } = admission
-  const [refusing] = admission.admitted ? [] : admission.violated
-  if (refusing !== undefined) return policies.find(({ name }) => name === refusing) ?? { name: refusing, remaining: 0 }
-  return [...policies, ...shadowPolicies].toSorted((a, b) => a.remaining - b.remaining)[0]
 }

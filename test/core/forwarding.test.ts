@@ -6,11 +6,13 @@ import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import {
   gatewayFields,
+  isContentUnexpected,
   isLoop,
   isRequestFieldForwarded,
   isResponseFieldForwarded,
   parseConnection,
   type ForwardedRequest,
+  variesOnCertificate,
 } from "../../src/core/forwarding.ts"
 
 const REQUEST: ForwardedRequest = {
@@ -284,4 +286,25 @@ test.each([
   ["sekisho", false],
 ])("isLoop() judges the Via %j as %s", (via, expected) => {
   expect(isLoop(via, "sekisho")).toBe(expected)
+})
+
+test.each([
+  ["GET", null, true],
+  ["GET", "5", true],
+  ["HEAD", "5", true],
+  ["GET", "0", false],
+  ["POST", null, false],
+  ["DELETE", "5", false],
+] as const)("isContentUnexpected() says of %s with a length of %s: %s", (method, length, expected) => {
+  expect(isContentUnexpected(method, length)).toBe(expected)
+})
+
+test.each([
+  ["Client-Cert", true],
+  ["accept, client-cert-chain", true],
+  ["Accept-Encoding", false],
+  ["x-client-cert", false],
+  [null, false],
+] as const)("RFC 9440 §2.4 variesOnCertificate() says of %j: %s", (vary, expected) => {
+  expect(variesOnCertificate(vary)).toBe(expected)
 })
