@@ -1,9 +1,9 @@
 /**
  * The shape of every configuration variable: which keys it has, what each accepts, what it becomes.
  *
- * Each piece carries the sentence that tells an operator what would be accepted, so that an error never says only that
- * something is wrong. Unknown keys are errors. References between variables and everything that needs more than one
- * value are checked in `config/load.ts`. Built on valibot: it reports all issues of a value at once, and is 1.3 KB.
+ * Made of the parts of `schema-parts.ts`, which say what would be accepted. Unknown keys are errors. References between
+ * variables and everything that needs more than one value are checked in `config/load.ts`. Built on valibot: it reports
+ * all issues of a value at once, and is 1.3 KB.
  */
 import * as v from "valibot"
 import {
@@ -21,70 +21,7 @@ import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
 import { parseDurationMs, parseRate } from "../core/time.ts"
-
-type Schema<T> = v.GenericSchema<unknown, T>
-
-/** What each schema accepts, in words; read when the key is missing. */
-const ACCEPTS = new WeakMap<object, string>()
-
-/** A refusal that explains more than what would be accepted in general. */
-interface Refused {
-  readonly refused: string
-}
-type Accepted<R> = Exclude<R, undefined | Refused>
-
-/** A value that `parse` turns into what the gateway uses, or refuses with undefined or with a sentence of its own. */
-function value<R>(accepts: string, parse: (input: unknown) => R): Schema<Accepted<R>> {
-  const schema = v.pipe(
-    v.unknown(),
-    v.rawTransform<unknown, Accepted<R>>(({ dataset, addIssue, NEVER }) => {
-      const parsed = parse(dataset.value)
-      if (parsed !== undefined && !isRefused(parsed)) return parsed as Accepted<R>
-      addIssue({ message: isRefused(parsed) ? parsed.refused : accepts })
-      return NEVER
-    }),
-  )
-  ACCEPTS.set(schema, accepts)
-  return schema
-}
-
-function isRefused(parsed: unknown): parsed is Refused {
-  return typeof parsed === "object" && parsed !== null && "refused" in parsed
-}
-
-const text = <R>(accepts: string, parse: (input: string) => R): Schema<Accepted<R>> =>
-  value(accepts, (input) => (typeof input === "string" ? parse(input) : undefined)) as Schema<Accepted<R>>
-
-const integer = (min: number, max: number): Schema<number> =>
-  value(`a whole number from ${min} to ${max}`, (input) =>
-    typeof input === "number" && Number.isInteger(input) && input >= min && input <= max ? input : undefined,
-  )
-
-const flag = (): Schema<boolean> => value("true or false", (input) => (typeof input === "boolean" ? input : undefined))
-
-const oneOf = <const T extends string>(...values: readonly T[]): Schema<T> =>
-  text(values.map((item) => `"${item}"`).join(" or "), (input) => values.find((item) => item === input))
-
-function list<T>(accepts: string, item: Schema<T>, min = 1): Schema<readonly T[]> {
-  const schema = v.pipe(v.array(item, accepts), v.minLength(min, accepts))
-  ACCEPTS.set(schema, accepts)
-  return schema
-}
-
-/** A table with exactly these keys. Schemas wrapped by `v.exactOptional` may be left out. */
-function table<const E extends v.ObjectEntries>(what: string, entries: E): v.StrictObjectSchema<E, undefined> {
-  const keys = Object.keys(entries).join(", ")
-  const unknownKey = value(`no such key; ${what} has: ${keys}`, () => undefined)
-  const schema = v.objectWithRest(entries, unknownKey, (issue) => {
-    const entry = entries[String(issue.path?.at(-1)?.key)]
-    if (issue.path === undefined || entry === undefined || !issue.expected.startsWith('"'))
-      return `${what}: a table with ${keys}`
-    return `required: ${ACCEPTS.get(entry) ?? "a value"}`
-  })
-  ACCEPTS.set(schema, `${what}: a table with ${keys}`)
-  // It accepts what a strict object accepts; valibot's own stops at the first unknown key and does not show its value.
-  return schema as unknown as v.StrictObjectSchema<E, undefined>
-}
+import { acceptedBy, flag, integer, list, oneOf, table, text, value, type Schema } from "./schema-parts.ts"
 
 const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
 const ID_ACCEPTS =
@@ -332,8 +269,8 @@ export const SCHEMAS = {
 
 /** Returns what a key accepts that can do without another one only together with it, in words. */
 export const REQUIRED = {
-  rate: `required: ${ACCEPTS.get(rate) ?? ""}`,
-  burst: `required: ${ACCEPTS.get(burst) ?? ""}`,
+  rate: `required: ${acceptedBy(rate)}`,
+  burst: `required: ${acceptedBy(burst)}`,
 } as const
 
 /** A configuration value after its shape was checked, before references are resolved. */
