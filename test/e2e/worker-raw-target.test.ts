@@ -14,6 +14,7 @@ import { NO_CLIENT_CERTIFICATE } from "../../src/core/platform-certificate.ts"
 import { mintCertificates } from "../worker/outside/certificates.ts"
 import { GZIP_BODY, startOrigin, type OriginServer } from "../worker/outside/origin-server.ts"
 import type { CertificateFixture, OriginRecord } from "../worker/provided.ts"
+import { AMBIGUOUS_TARGETS } from "./ambiguous-targets.ts"
 
 const GATEWAY = "raw"
 const stateDirectory = mkdtempSync(join(tmpdir(), "sekisho-raw-"))
@@ -71,44 +72,9 @@ function originRequests(): readonly OriginRecord[] {
 }
 
 describe("a target of two meanings is refused and reaches no origin:", () => {
-  test.each([
-    ["PTH-01", "/public/../admin/x"],
-    ["PTH-01", "/public/./../admin/x"],
-    ["PTH-01", "/./admin/x"],
-    ["PTH-01", "/public/.."],
-    ["PTH-01", "/public/x/../../admin/x"],
-    ["PTH-02", "/public/%2e%2e/admin/x"],
-    ["PTH-02", "/public/.%2E/admin/x"],
-    ["PTH-02", "/public/%2e./admin/x"],
-    ["PTH-02", "/%2e/admin/x"],
-    ["PTH-03", "//admin/x"],
-    ["PTH-03", "///admin/x"],
-    ["PTH-03", "/public//../admin/x"],
-    ["PTH-03", "/.//admin/x"],
-    ["PTH-03", "/public//x"],
-    ["PTH-04", "/public%2f..%2fadmin/x"],
-    ["PTH-04", "/public/..%2fadmin/x"],
-    ["PTH-04", "/admin%2fx"],
-    ["PTH-04", "/public\\..\\admin\\x"],
-    ["PTH-04", "/public%5c..%5cadmin"],
-    ["PTH-04", "/public/..%5cadmin"],
-    ["PTH-05", "/public/..;/admin/x"],
-    ["PTH-05", "/public/..;a=b/admin/x"],
-    ["PTH-05", "/public/%252e%252e/../admin/x"],
-    ["PTH-05", "/public/%c0%ae%c0%ae/admin"],
-    ["PTH-05", "/public/%"],
-    ["PTH-05", "/public/%zz"],
-    ["PTH-06", "/public/%00"],
-    ["PTH-06", "/admin%00.js"],
-    ["PTH-06", "/public/%0d%0aX-A:%20b"],
-    ["PTH-06", "/public/%0a"],
-    ["PTH-06", "/public/%09x"],
-    ["PTH-06", "/public/%7f"],
-    ["PTH-14", "//evil.example/x"],
-    ["PTH-14", "/\\evil.example/x"],
-    ["PTH-14", "/a/..//evil.example/x"],
-    ["PTH-14", "/%09/evil.example"],
-    ["PTH-19", "/healthz/../admin/x"],
+  test.each<readonly [string, string]>([
+    ...AMBIGUOUS_TARGETS,
+    // Only at this door: the edge refuses octets beyond ASCII before anybody looks for a path.
     ["PTH-09", "/public/é"],
   ])("%s %j", async (_, target) => {
     const answer = await send(`GET ${target} HTTP/1.1\r\n${fields()}\r\n`)
