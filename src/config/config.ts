@@ -4,6 +4,7 @@
 import type { GuardConfig } from "../core/guard-config.ts"
 import type { Client, ClientDirectory } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
+import type { OutcomeRules } from "../core/outcome.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
 import type { BaseUrl } from "./schema.ts"
 
@@ -12,9 +13,17 @@ export interface ConfiguredClient extends Client, ClientLimits {
   readonly place: string
 }
 
-/** A named guard, validated. No stage enforces guards yet, so no route can refer to one. */
+/** Who a guard counts for: the client, its network address (IPv4 address or IPv6 /64), or the value of a request field. */
+export type GuardKey =
+  | { readonly kind: "client" }
+  | { readonly kind: "address" }
+  | { readonly kind: "header"; readonly name: string }
+
+/** A named guard: when it opens, whom it counts for, and which answers are failures. */
 export interface Guard extends GuardConfig {
   readonly name: string
+  readonly key: GuardKey
+  readonly outcomes: OutcomeRules
 }
 
 /** A service behind the gateway. */
@@ -40,6 +49,12 @@ export interface Route extends RouteMatch {
   readonly limitSets: readonly LimitSet[]
   /** What one request takes from every bucket and quota. */
   readonly cost: number
+  /** All of them have to be closed. None on a route that needs no certificate. */
+  readonly guards: readonly Guard[]
+  /** Status of the refusal while a guard is open; the code stays `client-blocked`. */
+  readonly blockedStatus: number
+  /** While the origin is unhealthy, limits of this route are counted and refuse nothing. */
+  readonly isSoft: boolean
   readonly action: RouteAction
 }
 
@@ -58,6 +73,8 @@ export interface Config {
   readonly via: string
   readonly logsToConsole: boolean
   readonly flushMs: number
+  /** Send `X-RateLimit-Limit`, `-Remaining` and `-Reset` beside the fields of the draft. */
+  readonly hasLegacyFields: boolean
   readonly clients: readonly ConfiguredClient[]
   readonly directory: ClientDirectory<ConfiguredClient>
   readonly limitSets: readonly LimitSet[]

@@ -9,6 +9,7 @@
 import * as v from "valibot"
 import { EVENT_FLUSH_MS_DEFAULT, GUARD_PENDING_TTL_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
 import { compileDirectory } from "../core/identity.ts"
+import { OUTCOME_RULES_DEFAULT } from "../core/outcome.ts"
 import { compileRoutes } from "../core/route.ts"
 import type { Config, Guard, Origin, Sink } from "./config.ts"
 import { createReport, type ConfigError, type Report } from "./report.ts"
@@ -127,6 +128,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       via: gateway.via ?? "sekisho",
       logsToConsole: gateway.console ?? true,
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
+      hasLegacyFields: false,
       clients,
       directory: compileDirectory(clients),
       limitSets: [...limitSets.values()],
@@ -171,6 +173,8 @@ function resolveGuard(name: string, guard: Parsed<"GUARD">, report: Report): Gua
     inFlight: guard.in_flight ?? "optimistic",
     pendingTtlMs: guard.pending_ttl ?? GUARD_PENDING_TTL_MS_DEFAULT,
     successPolicy: guard.success_policy ?? "reset",
+    key: { kind: "client" },
+    outcomes: OUTCOME_RULES_DEFAULT,
   }
 }
 

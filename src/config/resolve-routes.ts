@@ -40,6 +40,9 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
     needsClientCertificate: route.client_certificate !== "none",
     limitSets,
     cost: route.cost ?? 1,
+    guards: [],
+    blockedStatus: 429,
+    isSoft: false,
     action,
   }
 }

@@ -49,10 +49,42 @@ export interface AccessEvent {
   readonly rate_limit_policy?: string
   readonly rate_limit_remaining?: number
   readonly rate_limit_retry_after_ms?: number
+  /** Who decided: the isolate, from tokens or a refusal that it was lent, or the client's object, asked for this request. */
+  readonly gate?: "local" | "asked"
+  /** Limits that would have refused, separated by commas, had the origin been healthy: the route is in soft mode. */
+  readonly rate_limit_soft?: string
+  /** The guard that refused, and the ms that its block goes on. */
+  readonly guard?: string
+  readonly guard_retry_after_ms?: number
+  /** What this answer counts as for the guards of the route. */
+  readonly guard_outcome?: "success" | "failure"
+  /** The origin answered badly too often lately. */
+  readonly origin_unhealthy?: true
   /** Names of the limits in shadow mode that would have refused, separated by commas. */
   readonly rate_limit_shadowed?: string
   readonly config_version: string
 }
+
+/** A guard opened, or its block ended. At least once for each: an equal record again means the same. */
+export interface GuardRecord {
+  /** RFC 3339 with milliseconds, UTC: when it happened. */
+  readonly timestamp: string
+  readonly level: "info" | "warn"
+  readonly event: "guard.opened" | "guard.closed"
+  /** Name of the guard. */
+  readonly guard: string
+  /** Whom it counts for. A client by its id; the value of an address or field is not written, only that it is one. */
+  readonly key_kind: "client" | "address" | "header"
+  readonly client_id?: string
+  readonly reason: "failures" | "admin" | "elapsed" | "unblock" | "reset"
+  /** RFC 3339: end of the block as it was set. */
+  readonly blocked_until: string
+  /** Openings in a row. */
+  readonly attempt: number
+}
+
+/** Everything that goes through the queue to the sinks. */
+export type GatewayEvent = AccessEvent | GuardRecord
 
 /**
  * Returns the level of an event: what the gateway or the origin got wrong is an error; what was refused, and what passed

@@ -125,6 +125,12 @@ export const PROBLEMS = {
     detail: "The client has as many requests in progress as it may. Wait until one of them is answered.",
     registeredType: "quota-exceeded",
   },
+  "client-blocked": {
+    status: 429,
+    title: "Client blocked",
+    detail: "Too many failed attempts. Wait for the time in Retry-After, where it is given, and correct what failed.",
+    registeredType: "abnormal-usage-detected",
+  },
   "headers-too-large": {
     status: 431,
     title: "Header section too large",
