@@ -5,11 +5,11 @@
  * a request never waits for its event. Pure; driven by `observe/event-buffer.ts`.
  */
 import { EVENT_BACKLOG_MAX, EVENT_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX } from "./bounds.ts"
-import type { AccessEvent } from "./event.ts"
+import type { GatewayEvent } from "./event.ts"
 
 /** Waiting events, oldest first, and how many were given up since the last message that left. */
 export interface EventBacklog {
-  readonly events: readonly AccessEvent[]
+  readonly events: readonly GatewayEvent[]
   readonly dropped: number
 }
 
@@ -18,7 +18,7 @@ export const EMPTY_BACKLOG: EventBacklog = { events: [], dropped: 0 }
 /** Returns the backlog with events appended (or put back in front), the oldest dropped beyond the bound. */
 export function addEvents(
   backlog: EventBacklog,
-  events: readonly AccessEvent[],
+  events: readonly GatewayEvent[],
   where: "back" | "front" = "back",
 ): EventBacklog {
   const all = where === "back" ? [...backlog.events, ...events] : [...events, ...backlog.events]
@@ -32,7 +32,7 @@ export function addEvents(
  * structured clone up to two for every character of a string that is not all Latin-1.
  */
 export function takeMessage(backlog: EventBacklog): {
-  readonly events: readonly AccessEvent[]
+  readonly events: readonly GatewayEvent[]
   readonly rest: EventBacklog
 } {
   let bytes = 0

@@ -3,13 +3,17 @@
  *
  * @see https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding (hex ids, integers as decimal strings, enums as numbers)
  */
-import type { AccessEvent } from "./event.ts"
+import type { GatewayEvent } from "./event.ts"
 
 /** SeverityNumber of each level. @see OpenTelemetry logs data model, SeverityNumber */
-const SEVERITY: Readonly<Record<AccessEvent["level"], number>> = { info: 9, warn: 13, error: 17 }
+const SEVERITY: Readonly<Record<GatewayEvent["level"], number>> = { info: 9, warn: 13, error: 17 }
 
 /** An attribute value: exactly one member. 64-bit integers are strings on this wire. */
-type AnyValue = { readonly stringValue: string } | { readonly intValue: string } | { readonly doubleValue: number }
+type AnyValue =
+  | { readonly stringValue: string }
+  | { readonly intValue: string }
+  | { readonly doubleValue: number }
+  | { readonly boolValue: boolean }
 
 /** The body of `POST /v1/logs`. */
 export interface ExportLogsServiceRequest {
@@ -17,7 +21,7 @@ export interface ExportLogsServiceRequest {
 }
 
 /** Returns one export request for the events: one resource, one scope, one record per event. */
-export function formatOtlpLogs(events: readonly AccessEvent[], serviceVersion: string): ExportLogsServiceRequest {
+export function formatOtlpLogs(events: readonly GatewayEvent[], serviceVersion: string): ExportLogsServiceRequest {
   return {
     resourceLogs: [
       {
@@ -28,7 +32,7 @@ export function formatOtlpLogs(events: readonly AccessEvent[], serviceVersion: s
   }
 }
 
-function logRecord(event: AccessEvent): unknown {
+function logRecord(event: GatewayEvent): unknown {
   const timeUnixNano = `${Date.parse(event.timestamp)}000000`
   return {
     timeUnixNano,
@@ -36,13 +40,20 @@ function logRecord(event: AccessEvent): unknown {
     severityNumber: SEVERITY[event.level],
     severityText: event.level.toUpperCase(),
     // An event without a trace has no ids: an empty one would be neither hex nor of the right length.
-    ...(event.trace_id === "" ? {} : { traceId: event.trace_id, spanId: event.span_id }),
-    body: { stringValue: `${event.method} ${event.path ?? "-"} ${event.status}` },
-    attributes: Object.entries(event).map(([key, value]) => attribute(key, value as string | number)),
+    ...(event.event !== "request" || event.trace_id === "" ? {} : { traceId: event.trace_id, spanId: event.span_id }),
+    body: { stringValue: bodyOf(event) },
+    attributes: Object.entries(event).map(([key, value]) => attribute(key, value as string | number | boolean)),
   }
 }
 
-function attribute(key: string, value: string | number): { readonly key: string; readonly value: AnyValue } {
+/** What a person reads first: the request and its status, or which guard did what for whom. */
+function bodyOf(event: GatewayEvent): string {
+  if (event.event === "request") return `${event.method} ${event.path ?? "-"} ${event.status}`
+  return `${event.event} ${event.guard} ${event.client_id ?? event.key_kind}`
+}
+
+function attribute(key: string, value: string | number | boolean): { readonly key: string; readonly value: AnyValue } {
   if (typeof value === "string") return { key, value: { stringValue: value } }
+  if (typeof value === "boolean") return { key, value: { boolValue: value } }
   return { key, value: Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value } }
 }

@@ -1,18 +1,18 @@
 /**
- * The way of an event from a request to the queue, without any request waiting for it.
+ * The way of an event to the queue, without any request waiting for it.
  *
  * The first event starts a flush that runs after the response, once `flushMs` have passed; later events join it. What the
  * queue does not take stays for the next flush, within the bounds of `core/event-backlog.ts`.
  */
 import { EVENTS_PER_MESSAGE_MAX } from "../core/bounds.ts"
 import { addEvents, EMPTY_BACKLOG, takeMessage } from "../core/event-backlog.ts"
-import type { AccessEvent } from "../core/event.ts"
+import type { GatewayEvent } from "../core/event.ts"
 import type { EventMessage } from "./event-message.ts"
 
-/** Takes events off requests. */
+/** Takes events off those who make them. */
 export interface EventBuffer {
   /** Keeps the event and sees to it that it is sent soon. Returns at once and never throws. */
-  add(event: AccessEvent, queue: Queue<EventMessage>, ctx: Pick<ExecutionContext, "waitUntil">): void
+  add(event: GatewayEvent, queue: Queue<EventMessage>, ctx: Pick<ExecutionContext, "waitUntil">): void
 }
 
 /** Returns the buffer of one isolate. */

@@ -1,13 +1,13 @@
 /**
  * What travels through the queue: events of one isolate, packed.
  */
-import type { AccessEvent } from "../core/event.ts"
+import type { GatewayEvent } from "../core/event.ts"
 
 /** One queue message. `version` lets a newer consumer read what an older producer has left in the queue. */
 export interface EventMessage {
   readonly version: 1
   /** 1 to 100 events, below 128 KB as JSON. */
-  readonly events: readonly AccessEvent[]
+  readonly events: readonly GatewayEvent[]
   /** Events that this isolate had to drop since its last message. */
   readonly dropped: number
 }
@@ -21,5 +21,5 @@ export function parseEventMessage(body: unknown): EventMessage | undefined {
   const { version, events, dropped } = body as Partial<Record<keyof EventMessage, unknown>>
   if (version !== 1 || !Array.isArray(events) || typeof dropped !== "number") return undefined
   if (!events.every((event) => typeof event === "object" && event !== null)) return undefined
-  return { version, events: events as AccessEvent[], dropped }
+  return { version, events: events as GatewayEvent[], dropped }
 }

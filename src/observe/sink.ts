@@ -8,7 +8,7 @@
 import type { Config, Sink } from "../config/config.ts"
 import { SINK_RESPONSE_BYTES_MAX, SINK_TIMEOUT_MS } from "../core/bounds.ts"
 import { combineDeliveries, decideDelivery, type Delivery } from "../core/delivery.ts"
-import { formatEventJson, type AccessEvent } from "../core/event.ts"
+import { formatEventJson, type GatewayEvent } from "../core/event.ts"
 import { formatOtlpLogs } from "../core/otlp-logs.ts"
 import { parseEventMessage } from "./event-message.ts"
 
@@ -40,7 +40,7 @@ export async function deliverBatch(
 
 async function push(
   sink: Sink,
-  events: readonly AccessEvent[],
+  events: readonly GatewayEvent[],
   serviceVersion: string,
   secrets: Readonly<Record<string, unknown>>,
 ): Promise<Delivery> {

@@ -5,15 +5,15 @@ import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { EVENT_BACKLOG_MAX, EVENT_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX } from "../../src/core/bounds.ts"
 import { addEvents, EMPTY_BACKLOG, takeMessage, type EventBacklog } from "../../src/core/event-backlog.ts"
-import type { AccessEvent } from "../../src/core/event.ts"
+import type { GatewayEvent } from "../../src/core/event.ts"
 import { EVENT } from "./event-fixtures.ts"
 
-function events(from: number, count: number, path = "/"): readonly AccessEvent[] {
+function events(from: number, count: number, path = "/"): readonly GatewayEvent[] {
   return Array.from({ length: count }, (_, i) => ({ ...EVENT, path, latency_ms: from + i }))
 }
 
-const numbers = (backlog: { readonly events: readonly AccessEvent[] }): readonly number[] =>
-  backlog.events.map(({ latency_ms: number }) => number)
+const numbers = (backlog: { readonly events: readonly GatewayEvent[] }): readonly number[] =>
+  backlog.events.map((event) => ("latency_ms" in event ? event.latency_ms : Number.NaN))
 
 describe("addEvents()", () => {
   test("drops the oldest beyond the bound and counts them", () => {

@@ -1,8 +1,8 @@
 /**
- * Events for tests: one complete example, and arbitrary ones with hostile texts.
+ * Events for tests: one complete example of each kind, and arbitrary ones with hostile texts.
  */
 import * as fc from "fast-check"
-import type { AccessEvent } from "../../src/core/event.ts"
+import type { AccessEvent, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
 
 export const EVENT: AccessEvent = {
   timestamp: "2026-11-22T03:00:00.123Z",
@@ -29,6 +29,19 @@ export const EVENT: AccessEvent = {
   config_version: "0123456789abcdef",
 }
 
+/** The first block of a client. It has no trace, no status and no path. */
+export const GUARD_RECORD: GuardRecord = {
+  timestamp: "2026-11-22T03:00:00.123Z",
+  level: "warn",
+  event: "guard.opened",
+  guard: "credentials",
+  key_kind: "client",
+  client_id: "acme",
+  reason: "failures",
+  blocked_until: "2026-11-22T03:05:00.123Z",
+  attempt: 1,
+}
+
 /** Characters of every kind that somebody acts on: controls, separators, marks of direction, quotes, halves of pairs. */
 const unit = fc.oneof(
   fc.constantFrom(
@@ -41,14 +54,24 @@ const unit = fc.oneof(
 /** Texts of hostile characters. */
 export const hostileText = fc.array(unit, { maxLength: 30 }).map((units) => units.join(""))
 
-/** Events whose texts are hostile. */
-export const anyEvent: fc.Arbitrary<AccessEvent> = fc
-  .record({
-    method: hostileText,
-    path: hostileText,
-    reason: hostileText,
-    route: hostileText,
-    status: fc.integer({ min: 100, max: 599 }),
-    latency_ms: fc.double({ min: 0, max: 1e6, noNaN: true }),
-  })
+const anyAccessEvent: fc.Arbitrary<AccessEvent> = fc
+  .record(
+    {
+      method: hostileText,
+      path: hostileText,
+      reason: hostileText,
+      route: hostileText,
+      status: fc.integer({ min: 100, max: 599 }),
+      latency_ms: fc.double({ min: 0, max: 1e6, noNaN: true }),
+      origin_unhealthy: fc.constant(true as const),
+    },
+    { requiredKeys: ["method", "path", "reason", "route", "status", "latency_ms"] },
+  )
   .map((changes) => ({ ...EVENT, ...changes }))
+
+const anyGuardRecord: fc.Arbitrary<GuardRecord> = fc
+  .record({ guard: hostileText, client_id: hostileText, attempt: fc.nat() })
+  .map((changes) => ({ ...GUARD_RECORD, ...changes }))
+
+/** Events of every kind whose texts are hostile. */
+export const anyEvent: fc.Arbitrary<GatewayEvent> = fc.oneof(anyAccessEvent, anyGuardRecord)

@@ -4,10 +4,10 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import type { AccessEvent } from "../../src/core/event.ts"
+import type { GatewayEvent } from "../../src/core/event.ts"
 import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
 import { readDataSet } from "../conformance.ts"
-import { anyEvent, EVENT } from "./event-fixtures.ts"
+import { anyEvent, EVENT, GUARD_RECORD } from "./event-fixtures.ts"
 
 /** What OTLP asks of a member by its name; every other member must be a table or an array. */
 const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {
@@ -53,7 +53,7 @@ function faults(node: unknown, path = "$"): string[] {
 }
 
 /** Returns the document as a receiver reads it. */
-function document(...events: readonly AccessEvent[]): unknown {
+function document(...events: readonly GatewayEvent[]): unknown {
   return JSON.parse(JSON.stringify(formatOtlpLogs(events, "0123456789abcdef")))
 }
 
@@ -97,8 +97,9 @@ describe("formatOtlpLogs()", () => {
     ["latency_ms", { doubleValue: 12.5 }],
     ["certificate_days_left", { intValue: "-1" }],
     ["client_id", { stringValue: "acme" }],
+    ["origin_unhealthy", { boolValue: true }],
   ])("types the attribute %s", (key, value) => {
-    const text = JSON.stringify(document(EVENT))
+    const text = JSON.stringify(document({ ...EVENT, origin_unhealthy: true }))
     expect(text).toContain(JSON.stringify({ key, value }))
   })
 
@@ -121,6 +122,24 @@ describe("formatOtlpLogs()", () => {
 
   test("OT-1: leaves the ids out of a record without a trace", () => {
     expect(faults(document({ ...EVENT, trace_id: "", span_id: "" }))).toEqual([])
+  })
+
+  test("writes a guard record with its name, its severity and without a trace", () => {
+    const { resourceLogs } = document(GUARD_RECORD) as { resourceLogs: [{ scopeLogs: [{ logRecords: [object] }] }] }
+    const [record] = resourceLogs[0].scopeLogs[0].logRecords
+    expect(record).toMatchObject({
+      timeUnixNano: "1795316400123000000",
+      severityNumber: 13,
+      severityText: "WARN",
+      body: { stringValue: "guard.opened credentials acme" },
+    })
+    expect(Object.keys(record)).not.toContain("traceId")
+    expect(JSON.stringify(record)).toContain('{"key":"event","value":{"stringValue":"guard.opened"}}')
+  })
+
+  test("names the kind of key in the body where a guard record has no client", () => {
+    const { client_id: _client, ...anonymous } = { ...GUARD_RECORD, key_kind: "address" as const }
+    expect(JSON.stringify(document(anonymous))).toContain('"guard.opened credentials address"')
   })
 
   test("writes one record per event in their order", () => {

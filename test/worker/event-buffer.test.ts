@@ -4,10 +4,10 @@
  */
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { EVENT_BACKLOG_MAX, EVENTS_PER_MESSAGE_MAX } from "../../src/core/bounds.ts"
-import type { AccessEvent } from "../../src/core/event.ts"
+import type { AccessEvent, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
 import { createEventBuffer } from "../../src/observe/event-buffer.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
-import { createGateway } from "./harness.ts"
+import { createGateway, GUARD_RECORD } from "./harness.ts"
 
 /** Ends the waits that have begun, as if their time had passed. */
 let passTime: () => void
@@ -38,6 +38,16 @@ test("add() sends many events as one message after one wait", async () => {
   expect(messages.map(({ events }) => events.length)).toEqual([10])
 })
 
+test("add() sends guard records and requests together, in their order", async () => {
+  const { messages, add, settle } = createScene()
+  add(0)
+  add(GUARD_RECORD)
+  add(1)
+  passTime()
+  await settle()
+  expect(messages.map(({ events }) => events.map(idOf))).toEqual([["0", "guard.opened", "1"]])
+})
+
 test("add() starts a new wait for what comes after a flush", async () => {
   const { messages, add, settle } = createScene()
   add(0)
@@ -46,7 +56,7 @@ test("add() starts a new wait for what comes after a flush", async () => {
   add(1)
   passTime()
   await settle()
-  expect(messages.map(({ events }) => events.map(({ request_id: id }) => id))).toEqual([["0"], ["1"]])
+  expect(messages.map(({ events }) => events.map(idOf))).toEqual([["0"], ["1"]])
 })
 
 test("add() does not wait with a full message", async () => {
@@ -83,7 +93,7 @@ test("a queue that fails keeps the events in their order for the next flush", as
   add(2)
   passTime()
   await settle()
-  expect(messages.map(({ events }) => events.map(({ request_id: id }) => id))).toEqual([["0", "1", "2"]])
+  expect(messages.map(({ events }) => events.map(idOf))).toEqual([["0", "1", "2"]])
   expect(JSON.parse(String(errors.mock.calls[0]?.[0]))).toMatchObject({
     event: "queue_unavailable",
     waiting: 2,
@@ -102,7 +112,7 @@ test("a queue that fails for long costs the oldest events beyond the bound, and 
   add(EVENT_BACKLOG_MAX + 7)
   passTime()
   await settle()
-  expect(messages[0]?.events[0]?.request_id).toBe("8")
+  expect(messages[0]?.events.map(idOf)[0]).toBe("8")
   expect(messages.reduce((sum, { dropped }) => sum + dropped, 0)).toBe(8)
   expect(messages.flatMap(({ events }) => events)).toHaveLength(EVENT_BACKLOG_MAX)
 })
@@ -147,8 +157,10 @@ function createScene() {
   return {
     messages,
     fail: (value: boolean) => (isFailing = value),
-    add: (id: number) =>
-      buffer.add(eventNamed(String(id)), queue, { waitUntil: (promise) => void flushes.push(promise) }),
+    add: (id: number | GuardRecord) =>
+      buffer.add(typeof id === "number" ? eventNamed(String(id)) : id, queue, {
+        waitUntil: (promise) => void flushes.push(promise),
+      }),
     settle: () => Promise.all(flushes),
   }
 }
@@ -157,6 +169,10 @@ function queueOf(take: (message: EventMessage) => void): Queue<EventMessage> {
   return {
     send: async (message: EventMessage) => take(structuredClone(message)),
   } as unknown as Queue<EventMessage>
+}
+
+function idOf(event: GatewayEvent): string {
+  return event.event === "request" ? event.request_id : event.event
 }
 
 function eventNamed(requestId: string): AccessEvent {

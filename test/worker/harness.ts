@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, inject, vi } from "vitest"
 import { loadConfig } from "../../src/config/load.ts"
 import type { Config } from "../../src/config/config.ts"
 import type { PlatformTrust } from "../../src/context.ts"
-import type { AccessEvent } from "../../src/core/event.ts"
+import type { AccessEvent, GuardRecord } from "../../src/core/event.ts"
 import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platform-certificate.ts"
 import type { ProblemDocument } from "../../src/core/problem.ts"
 import { createApplication } from "../../src/gateway.ts"
@@ -21,6 +21,19 @@ export const fixtures = inject("fixtures")
 
 /** The caller's address that the platform reports unless a test says otherwise. */
 export const CLIENT_ADDRESS = "192.0.2.7"
+
+/** A guard record as it goes through the queue. */
+export const GUARD_RECORD: GuardRecord = {
+  timestamp: "2027-01-01T00:00:00.000Z",
+  level: "warn",
+  event: "guard.opened",
+  guard: "credentials",
+  key_kind: "client",
+  client_id: "acme",
+  reason: "failures",
+  blocked_until: "2027-01-01T00:05:00.000Z",
+  attempt: 1,
+}
 
 let consoleLines: string[] = []
 

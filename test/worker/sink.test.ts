@@ -5,10 +5,10 @@
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test"
 import { beforeEach, describe, expect, test, vi } from "vitest"
 import { SINK_RESPONSE_BYTES_MAX } from "../../src/core/bounds.ts"
-import type { AccessEvent } from "../../src/core/event.ts"
+import type { AccessEvent, GatewayEvent } from "../../src/core/event.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
 import { deliverBatch } from "../../src/observe/sink.ts"
-import { ask, createGateway, fixtures, sinkPosts, trapConnections, writtenLines } from "./harness.ts"
+import { ask, createGateway, fixtures, GUARD_RECORD, sinkPosts, trapConnections, writtenLines } from "./harness.ts"
 
 let errors: string[]
 
@@ -52,6 +52,13 @@ describe("what a sink gets", () => {
         .slice(0, -1)
         .map((line) => JSON.parse(line) as unknown),
     ).toEqual([event, event])
+  })
+
+  test.each(["otlp", "ndjson"] as const)("holds guard records beside requests, as %s", async (kind) => {
+    const { name, deliver } = createScene([kind])
+    expect(await deliver([message([await anEvent(), GUARD_RECORD])])).toMatchObject(ACKNOWLEDGED)
+    const [post] = await sinkPosts(name)
+    expect(post?.body).toMatch(/"request".*\n?.*"guard\.opened"/)
   })
 
   test("carries the secret that the configuration names, and no secret when it names none", async () => {
@@ -237,7 +244,7 @@ function createScene(
   }
 }
 
-function message(events: readonly AccessEvent[]): EventMessage {
+function message(events: readonly GatewayEvent[]): EventMessage {
   return { version: 1, events, dropped: 0 }
 }
 
