@@ -1,6 +1,7 @@
 /**
  * One event, one line for a person at a terminal. The columns that every request has stand under each other; what only some
- * have (a reason, a limit nearly used up, a certificate about to expire) follows behind them. Pure.
+ * have (a reason, a limit nearly used up, a certificate about to expire) follows behind them. A guard that opens or closes
+ * has a line of its own in the same columns. Pure.
  *
  * Events carry what strangers typed. Everything that is printed goes through {@link plain} first, so no control character
  * of an event ever reaches a terminal; colours are added afterwards.
@@ -21,22 +22,31 @@ const OTHER_COLUMNS = 100
 /** Days to a certificate's end from which on they are shown, and from which on they are red. */
 const CERTIFICATE_DAYS_SHOWN = 30
 const CERTIFICATE_DAYS_URGENT = 7
+/** What stands behind the word with which a guard says why. */
+const GUARD_REASONS: ReadonlyMap<string, string> = new Map([
+  ["failures", "too many failures"],
+  ["admin", "by an administrator"],
+  ["elapsed", "time is up"],
+  ["unblock", "unblocked by an administrator"],
+  ["reset", "reset by an administrator"],
+])
 /** Longest text of one field, in characters. */
 const FIELD_LENGTH_MAX = 200
 
 /** Returns the line of an event, without a line feed. Missing fields leave their column empty or show a dash. */
 export function formatEventLine(event: Readonly<Record<string, unknown>>, { color, width }: LineOptions): string {
   const paint = color ? PAINTS : PLAIN
+  if (event["event"] === "guard.opened" || event["event"] === "guard.closed")
+    return formatGuardRecord(event, paint, width)
   if (event["event"] !== undefined && event["event"] !== "request") return formatOtherEvent(event, paint)
   const status = numberIn(event, "status")
   const statusPaint = paint[statusColor(status)]
   const outcome = textIn(event, "problem") ?? textIn(event, "outcome") ?? "-"
-  const pathColumns = width === undefined ? PATH_COLUMNS_DEFAULT : Math.min(Math.max(width - OTHER_COLUMNS, 12), 60)
   const columns = [
     paint.dim(formatTime(event["timestamp"])),
     statusPaint(fit(status === undefined ? "-" : String(status), 3)),
     fit(textIn(event, "method") ?? "-", 6),
-    fit(textIn(event, "path") ?? "-", pathColumns),
+    fit(textIn(event, "path") ?? "-", pathColumnsOf(width)),
     paint.cyan(fit(textIn(event, "client_id") ?? "-", 12)),
     paint[outcomeColor(event["outcome"])](fit(outcome, 22)),
     formatMs(numberIn(event, "latency_ms")).padStart(8),
@@ -62,7 +72,7 @@ export function formatJsonLine(event: Readonly<Record<string, unknown>>): string
   )
 }
 
-/** Why it was refused, what is left of the limit, how long the certificate lasts. */
+/** Why it was refused, what is left of the limit and who said so, how the guards took it, what is wrong elsewhere. */
 function formatDetails(event: Readonly<Record<string, unknown>>, paint: Palette): string {
   const details: string[] = []
   const reason = textIn(event, "reason")
@@ -71,12 +81,54 @@ function formatDetails(event: Readonly<Record<string, unknown>>, paint: Palette)
   if (remaining !== undefined) details.push(paint[remaining > 0 ? "dim" : "yellow"](`${remaining} left`))
   const retryAfterMs = numberIn(event, "rate_limit_retry_after_ms")
   if (retryAfterMs !== undefined && retryAfterMs > 0) details.push(paint.yellow(`retry in ${formatWait(retryAfterMs)}`))
+  const guard = textIn(event, "guard")
+  if (guard !== undefined) details.push(paint.red(`blocked by ${guard}${formatRest(event, "guard_retry_after_ms")}`))
+  if (event["guard_outcome"] === "failure") details.push(paint.yellow("counts as failure"))
+  const soft = textIn(event, "rate_limit_soft")
+  if (soft !== undefined) details.push(paint.yellow(`over ${soft} (soft)`))
+  if (event["origin_unhealthy"] === true) details.push(paint.red("origin unhealthy"))
+  const gate = textIn(event, "gate")
+  if (gate !== undefined) details.push(paint.dim(gate))
   const daysLeft = numberIn(event, "certificate_days_left")
   if (daysLeft !== undefined && daysLeft <= CERTIFICATE_DAYS_SHOWN) {
     const text = daysLeft < 0 ? "certificate expired" : `certificate ends in ${Math.floor(daysLeft)} d`
     details.push(paint[daysLeft <= CERTIFICATE_DAYS_URGENT ? "red" : "yellow"](text))
   }
   return details.join(paint.dim(", "))
+}
+
+/** When a guard opened or closed, which one, for whom, why, until when, and which block in a row that is. */
+function formatGuardRecord(
+  event: Readonly<Record<string, unknown>>,
+  paint: Palette,
+  width: number | undefined,
+): string {
+  const isOpened = event["event"] === "guard.opened"
+  const { timestamp, blocked_until: blockedUntil } = event
+  const client = textIn(event, "client_id")
+  const whom = fit(client ?? textIn(event, "key_kind") ?? "-", 12)
+  const reason = textIn(event, "reason")
+  const lengthMs = instantIn(blockedUntil) - instantIn(timestamp)
+  const attempt = numberIn(event, "attempt") ?? 0
+  const details = [
+    (reason === undefined ? undefined : GUARD_REASONS.get(reason)) ?? reason ?? "-",
+    isOpened
+      ? `blocked${lengthMs > 0 ? ` for ${formatWait(lengthMs)}` : ""} until ${formatEnd(blockedUntil, timestamp)}`
+      : `was blocked until ${formatEnd(blockedUntil, timestamp)}`,
+    // An administrator's block is none of a row.
+    ...(attempt > 0 ? [`attempt ${attempt}`] : []),
+  ]
+  const loud = paint[isOpened ? "red" : "green"]
+  const columns = [
+    paint.dim(formatTime(timestamp)),
+    loud(isOpened ? ">>>" : "<<<"),
+    loud(fit("guard", 6)),
+    fit(textIn(event, "guard") ?? "-", pathColumnsOf(width)),
+    paint[client === undefined ? "dim" : "cyan"](whom),
+    loud(fit(isOpened ? "opened" : "closed", 22)),
+    details.join(paint.dim(", ")),
+  ]
+  return columns.join("  ").trimEnd()
 }
 
 /** An event that is no request: its level, its name, and every other field as it is. */
@@ -92,9 +144,18 @@ function formatOtherEvent(event: Readonly<Record<string, unknown>>, paint: Palet
   return [paint.dim(formatTime(timestamp)), paint[levelColor](fit(level, 5)), name, ...fields].join("  ")
 }
 
+/** Local time of day with milliseconds, behind the date when that is not the day of `timestamp`. */
+function formatEnd(value: unknown, timestamp: unknown): string {
+  const end = new Date(instantIn(value))
+  const isSameDay = new Date(instantIn(timestamp)).toDateString() === end.toDateString()
+  if (isSameDay || Number.isNaN(end.getTime())) return formatTime(value)
+  const [month, day] = [end.getMonth() + 1, end.getDate()].map((part) => String(part).padStart(2, "0"))
+  return `${end.getFullYear()}-${month}-${day} ${formatTime(value)}`
+}
+
 /** Local time of day with milliseconds. */
 function formatTime(value: unknown): string {
-  const date = new Date(typeof value === "string" ? value : Number.NaN)
+  const date = new Date(instantIn(value))
   if (Number.isNaN(date.getTime())) return "--:--:--.---"
   const [hours, minutes, seconds] = [date.getHours(), date.getMinutes(), date.getSeconds()].map((part) =>
     String(part).padStart(2, "0"),
@@ -125,6 +186,11 @@ function fit(text: string, columns: number): string {
   return characters.length > columns
     ? `${characters.slice(0, columns - 1).join("")}…`
     : text + " ".repeat(columns - characters.length)
+}
+
+/** Epoch ms of an RFC 3339 text; NaN when it is none. */
+function instantIn(value: unknown): number {
+  return typeof value === "string" ? Date.parse(value) : Number.NaN
 }
 
 function textIn(event: Readonly<Record<string, unknown>>, name: string): string | undefined {
@@ -159,6 +225,11 @@ function mapColors(paintWith: (code: number) => Paint): Palette {
   }
 }
 
+/** Columns of the path, or of a guard's name. */
+function pathColumnsOf(width: number | undefined): number {
+  return width === undefined ? PATH_COLUMNS_DEFAULT : Math.min(Math.max(width - OTHER_COLUMNS, 12), 60)
+}
+
 function statusColor(status: number | undefined): Color {
   if (status === undefined || status < 200) return "dim"
   if (status < 300) return "green"
@@ -171,7 +242,16 @@ function outcomeColor(outcome: unknown): Color {
   return outcome === "failed" ? "red" : "dim"
 }
 
+/** How much longer, where the event says so. */
+function formatRest(event: Readonly<Record<string, unknown>>, name: string): string {
+  const ms = numberIn(event, name)
+  return ms !== undefined && ms > 0 ? `, retry in ${formatWait(ms)}` : ""
+}
+
+/** Two or three digits in the unit in which a person counts such a time. */
 function formatWait(ms: number): string {
   if (ms < 1_000) return `${Math.ceil(ms)} ms`
-  return `${(ms / 1_000).toFixed(ms < 9_950 ? 1 : 0)} s`
+  if (ms < 119_500) return `${(ms / 1_000).toFixed(ms < 9_950 ? 1 : 0)} s`
+  if (ms < 119.5 * 60_000) return `${Math.round(ms / 60_000)} min`
+  return ms < 47.5 * 3_600_000 ? `${Math.round(ms / 3_600_000)} h` : `${Math.round(ms / 86_400_000)} d`
 }

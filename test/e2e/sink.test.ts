@@ -9,6 +9,7 @@ import * as fc from "fast-check"
 import { afterEach, describe, expect, test } from "vitest"
 import { formatEventLine, formatJsonLine } from "../../examples/sink/format.ts"
 import { parseLogsExport, type SinkEvent } from "../../examples/sink/otlp.ts"
+import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
 import { type Sink, SINK_BYTES_MAX, startSink } from "../../examples/sink/server.ts"
 
 const TIMESTAMP = new Date(2026, 10, 22, 9, 0, 0, 123).toISOString()
@@ -32,6 +33,17 @@ const EVENT = {
   rate_limit_policy: "standard",
   rate_limit_remaining: 99,
 } satisfies SinkEvent
+const BLOCK = {
+  timestamp: TIMESTAMP,
+  level: "warn",
+  event: "guard.opened",
+  guard: "credentials",
+  key_kind: "client",
+  client_id: "acme",
+  reason: "failures",
+  blocked_until: after(300_000),
+  attempt: 2,
+} as const satisfies SinkEvent
 const OTLP = { "Content-Type": "application/json" }
 const NDJSON = { "Content-Type": "application/x-ndjson" }
 const sinks: Sink[] = []
@@ -45,6 +57,12 @@ describe("POST /v1/logs", () => {
     const { call, events } = await open()
     await call("/v1/logs", { headers: OTLP, body: JSON.stringify(exportOf(EVENT)) })
     expect(events).toEqual([{ ...EVENT, message: "GET /balance 200", span_id: "00f067aa0ba902b7" }])
+  })
+
+  test("a guard record comes out of the gateway's own OTLP export as it went in", async () => {
+    const { call, events } = await open()
+    await call("/v1/logs", { headers: OTLP, body: JSON.stringify(formatOtlpLogs([BLOCK], "1")) })
+    expect(events).toEqual([{ ...BLOCK, message: "guard.opened credentials acme" }])
   })
 
   test("an OTLP export is answered with an empty partial success", async () => {
@@ -271,6 +289,58 @@ describe("formatEventLine()", () => {
     expect(formatEventLine({ ...EVENT, ...change }, { color: false })).toBe(line)
   })
 
+  test.each([
+    [
+      "opened",
+      {},
+      "09:00:00.123  >>>  guard   credentials                   acme          opened                  too many failures, blocked for 5 min until 09:05:00.123, attempt 2",
+    ],
+    [
+      "closed",
+      { level: "info", event: "guard.closed", reason: "elapsed", timestamp: after(300_000) },
+      "09:05:00.123  <<<  guard   credentials                   acme          closed                  time is up, was blocked until 09:05:00.123, attempt 2",
+    ],
+    [
+      "opened by an administrator, for an address and into another day",
+      { client_id: undefined, key_kind: "address", reason: "admin", attempt: 0, blocked_until: after(2 * 86_400_000) },
+      "09:00:00.123  >>>  guard   credentials                   address       opened                  by an administrator, blocked for 2 d until 2026-11-24 09:00:00.123",
+    ],
+    [
+      "opened, as a later version may tell it",
+      { reason: "constructor", attempt: "many", blocked_until: "later" },
+      "09:00:00.123  >>>  guard   credentials                   acme          opened                  constructor, blocked until --:--:--.---",
+    ],
+  ])("formatEventLine() shows a guard that %s", (_name, change, line) => {
+    expect(formatEventLine({ ...BLOCK, ...change }, { color: false })).toBe(line)
+  })
+
+  test.each([
+    ["guard.opened", "\u001b[31m>>>\u001b[0m"],
+    ["guard.closed", "\u001b[32m<<<\u001b[0m"],
+  ])("formatEventLine() colours %s by what it means", (event, painted) => {
+    expect(formatEventLine({ ...BLOCK, event }, { color: true })).toContain(painted)
+  })
+
+  test.each([
+    [
+      "the guard that refused and how long it will",
+      { guard: "credentials", guard_retry_after_ms: 299_900 },
+      "blocked by credentials, retry in 5 min",
+    ],
+    ["a guard that refused without a time", { guard: "credentials" }, "blocked by credentials"],
+    ["an answer that counts as a failure", { guard_outcome: "failure" }, "counts as failure"],
+    ["the limits that soft mode let pass", { rate_limit_soft: "burst,day" }, "over burst,day (soft)"],
+    ["an origin that answered badly too often", { origin_unhealthy: true }, "origin unhealthy"],
+    ["who decided", { gate: "local" }, "local"],
+  ])("formatEventLine() shows %s", (_name, change, detail) => {
+    expect(formatEventLine({ ...EVENT, ...change }, { color: false }).endsWith(`  99 left, ${detail}`)).toBe(true)
+  })
+
+  test("formatEventLine() shows no answer that counts as a success, as most do", () => {
+    const line = formatEventLine({ ...EVENT, guard_outcome: "success" }, { color: false })
+    expect(line).toBe(formatEventLine(EVENT, { color: false }))
+  })
+
   test("formatEventLine() shows no certificate that lasts for more than 30 days", () => {
     expect(formatEventLine({ ...EVENT, certificate_days_left: 30.5 }, { color: false })).not.toContain("certificate")
   })
@@ -321,7 +391,10 @@ describe("formatEventLine()", () => {
   test("formatEventLine() lets no control or format character of any event through", () => {
     const hostile = fc.string({ unit: "binary" }).map((text) => `\u001b]0;${text}\u0007\r\n`)
     const value = fc.oneof(hostile, fc.constantFrom("request", "refused"), fc.double(), fc.jsonValue())
-    const event = fc.dictionary(fc.oneof(fc.constantFrom(...Object.keys(EVENT), "problem", "reason"), hostile), value)
+    const names = [...Object.keys({ ...EVENT, ...BLOCK }), "problem", "gate", "rate_limit_soft", "guard_retry_after_ms"]
+    const event = fc
+      .tuple(fc.dictionary(fc.oneof(fc.constantFrom(...names), hostile), value), fc.constantFrom({}, BLOCK))
+      .map(([fields, known]) => ({ ...known, ...fields, ...(known === BLOCK ? { event: BLOCK.event } : {}) }))
     fc.assert(
       fc.property(event, (fields) => {
         expect(formatEventLine(fields, { color: false })).not.toMatch(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/u)
@@ -339,6 +412,11 @@ describe("formatJsonLine()", () => {
     expect(JSON.parse(line)).toEqual(event)
   })
 })
+
+/** An instant behind that of the events. */
+function after(ms: number): string {
+  return new Date(Date.parse(TIMESTAMP) + ms).toISOString()
+}
 
 /** Opens a sink on a free port and returns the events that it was told of. */
 async function open() {
