@@ -1,5 +1,6 @@
 /**
- * The header fields that tell a client how its limits stand: RateLimit-Policy, RateLimit, RateLimit-Shadow and Retry-After.
+ * The header fields that tell a client how its limits stand: RateLimit-Policy, RateLimit, RateLimit-Shadow, Retry-After,
+ * and the X-RateLimit fields that older clients look for.
  *
  * The `client-gate` stage puts them on every answer that passed a limit. Pure and total: any status becomes a field
  * value that parses, because a malformed one would be dropped by the client as a whole.
@@ -61,6 +62,31 @@ export function formatRateLimitShadow(names: readonly string[]): string | undefi
  */
 export function formatRetryAfter(retryAfterMs: number): string {
   return secondsOf(retryAfterMs)
+}
+
+/**
+ * Returns X-RateLimit-Limit, -Remaining and -Reset of the policy with the least remaining (the first of several), in this
+ * order; an empty list without policies. For clients that cannot read a structured field: they see one limit, the one
+ * that they will meet first.
+ *
+ * No standard defines these names, and gateways disagree about the last one: some write seconds from now, some an instant in
+ * epoch seconds. Here it is whole seconds from now until there is more, rounded up, and 0 when the limit is full: what most
+ * gateways mean, what `t` and Retry-After mean, and right for a client whose clock is wrong.
+ */
+export function formatLegacyFields(
+  policies: readonly Pick<PolicyStatus, "quota" | "remaining" | "nextMs">[],
+): readonly (readonly [name: string, value: string])[] {
+  const [first, ...others] = policies
+  if (first === undefined) return []
+  const { quota, remaining, nextMs } = others.reduce(
+    (least, other) => (other.remaining < least.remaining ? other : least),
+    first,
+  )
+  return [
+    ["X-RateLimit-Limit", formatInteger(quota)],
+    ["X-RateLimit-Remaining", formatInteger(remaining)],
+    ["X-RateLimit-Reset", nextMs > 0 ? secondsOf(nextMs) : "0"],
+  ]
 }
 
 function formatList(members: readonly string[]): string | undefined {

@@ -6,6 +6,7 @@ import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { decideAdmission, EMPTY_GATE_STATE } from "../../src/core/admission.ts"
 import {
+  formatLegacyFields,
   formatRateLimit,
   formatRateLimitPolicy,
   formatRateLimitShadow,
@@ -122,5 +123,54 @@ describe("formatRateLimitShadow()", () => {
     [["a", 'b"\\é'], String.raw`"a", "b\"\\_"`],
   ])("formatRateLimitShadow(%j) writes %s", (names, expected) => {
     expect(formatRateLimitShadow(names)).toBe(expected)
+  })
+})
+
+describe("formatLegacyFields()", () => {
+  const DAY = { name: "day", quota: 1_000, windowSec: 86_400, remaining: 3, nextMs: 7_200_001 }
+
+  test("formatLegacyFields() tells of the policy with the least remaining", () => {
+    expect(formatLegacyFields([FULL, DAY])).toEqual([
+      ["X-RateLimit-Limit", "1000"],
+      ["X-RateLimit-Remaining", "3"],
+      ["X-RateLimit-Reset", "7201"],
+    ])
+  })
+
+  test("formatLegacyFields() tells of the first of several with as little remaining", () => {
+    const values = formatLegacyFields([FULL, { ...DAY, quota: 7 }, DAY]).map(([, value]) => value)
+    expect(values).toEqual(["7", "3", "7201"])
+  })
+
+  test("formatLegacyFields() resets a full limit in 0 seconds", () => {
+    expect(formatLegacyFields([FULL])[2]).toEqual(["X-RateLimit-Reset", "0"])
+  })
+
+  test("formatLegacyFields() resets nothing at once that is not full", () => {
+    expect(formatLegacyFields([{ ...DAY, nextMs: 1 }])[2]).toEqual(["X-RateLimit-Reset", "1"])
+  })
+
+  test("formatLegacyFields() sends no field without policies", () => {
+    expect(formatLegacyFields([])).toEqual([])
+  })
+
+  test("formatLegacyFields() writes whole numbers for any status", () => {
+    fc.assert(
+      fc.property(statuses, (policies) => {
+        expect(formatLegacyFields(policies).map(([, value]) => /^\d{1,15}$/.test(value))).toEqual([true, true, true])
+      }),
+      { seed: 124, numRuns: 500 },
+    )
+  })
+
+  test("formatLegacyFields() says what RateLimit says of the same policy", () => {
+    fc.assert(
+      fc.property(statuses, (policies) => {
+        const [, remaining, reset] = formatLegacyFields(policies).map(([, value]) => value)
+        const members = policies.map((policy) => formatRateLimit([{ ...policy, name: "x" }]))
+        expect(members).toContain(`"x";r=${remaining}${reset === "0" ? "" : `;t=${reset}`}`)
+      }),
+      { seed: 125, numRuns: 500 },
+    )
   })
 })
