@@ -694,7 +694,8 @@ describe("parseGuardConfig()", () => {
   })
 
   test("parseGuardConfig() takes a guard of the gateway's configuration, which is one as it stands", () => {
-    const guard: Guard = { name: "credentials", ...RESERVE }
+    const outcomes = { failureStatuses: [401], verdictHeader: null }
+    const guard: Guard = { name: "credentials", ...RESERVE, key: { kind: "client" }, outcomes }
     const config: GuardConfig = guard
     expect(parseGuardConfig(config)).toEqual({ ok: true, config: RESERVE })
   })
