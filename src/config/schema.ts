@@ -12,6 +12,7 @@ import {
   EVENT_FLUSH_MS_MAX,
   FAILURE_STATUSES_MAX,
   GUARD_FAILURES_MAX,
+  GUARD_KEY_FIELD_LENGTH_MAX,
   LIMIT_SETS_MAX,
   ORIGIN_TIMEOUT_MS_MAX,
   ROUTE_GUARDS_MAX,
@@ -204,14 +205,13 @@ const exponential = table("an exponential backoff", {
 })
 const backoff = v.variant("kind", [lineal, exponential], 'a table with kind = "lineal" or kind = "exponential"')
 
-/** Longest name of a field that a guard counts by, in characters. */
-const KEY_FIELD_LENGTH_MAX = 64
 const guardKey = text(
   '"client", "address", or "header:" and a field name in lower case, such as "header:x-account-id"',
   (input) => {
     if (input === "client" || input === "address") return { kind: input } as const
     const name = input.slice("header:".length)
-    if (!input.startsWith("header:") || name.length > KEY_FIELD_LENGTH_MAX || !HEADER_NAME.test(name)) return undefined
+    if (!input.startsWith("header:") || name.length > GUARD_KEY_FIELD_LENGTH_MAX || !HEADER_NAME.test(name))
+      return undefined
     const refused = refuseKeyField(name)
     return refused === undefined ? ({ kind: "header", name } as const) : { refused }
   },
