@@ -2,7 +2,7 @@
  * `sekisho check`: validates every environment of a configuration without running anything, and shows what it says.
  */
 import { relative } from "node:path"
-import type { Config, Route } from "../src/config/config.ts"
+import type { Config, Guard, Route } from "../src/config/config.ts"
 import { loadConfig } from "../src/config/load.ts"
 import type { NamedLimit } from "../src/core/limit.ts"
 import { formatDuration } from "../src/core/time.ts"
@@ -74,7 +74,7 @@ function printConfig(config: Config, paint: Paint): void {
       )
   }
   console.log(`\n  ${paint("dim", "hosts")} ${[...config.hosts].join(", ")}`)
-  section(["route", "methods", "certificate", "limits", "cost", "goes to"], config.routes.map(describeRoute))
+  section(["route", "methods", "certificate", "limits", "cost", "guards", "goes to"], config.routes.map(describeRoute))
   section(
     ["client", "recognised by", ""],
     config.clients.flatMap(({ id, certificates }) =>
@@ -92,6 +92,10 @@ function printConfig(config: Config, paint: Paint): void {
     config.limitSets.flatMap(({ name: set, limits }) =>
       limits.map((limit) => [limit.name, set, limit.mode ?? "enforce", describeLimit(limit)]),
     ),
+  )
+  section(
+    ["guard", "counts for", "opens after", "within", "blocks for", "in flight", "counts as failure"],
+    config.guards.map(describeGuard),
   )
   section(
     ["client", "instead of", "has"],
@@ -119,14 +123,15 @@ function printConfig(config: Config, paint: Paint): void {
 }
 
 function describeRoute(route: Route): readonly string[] {
-  const { action, cost, label, limitSets, methods, needsClientCertificate } = route
+  const { action, blockedStatus, cost, guards, isSoft, label, limitSets, methods, needsClientCertificate } = route
   const goesTo = action.kind === "forward" ? `origin ${action.origin.name}` : `answered here with ${action.status}`
   return [
     label,
     methods.length === 7 ? "all" : methods.join(" "),
     needsClientCertificate ? "required" : "none",
-    limitSets.map(({ name }) => name).join(", ") || "-",
+    (limitSets.map(({ name }) => name).join(", ") || "-") + (isSoft ? " (soft)" : ""),
     limitSets.length === 0 ? "-" : String(cost),
+    (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
     goesTo,
   ]
 }
@@ -140,6 +145,22 @@ function describeLimit(limit: NamedLimit): string {
     case "concurrency":
       return `${limit.maxConcurrent} at once, each at most ${formatDuration(limit.leaseTtlMs)}`
   }
+}
+
+function describeGuard(guard: Guard): readonly string[] {
+  const { backoff, failureDurationMs, inFlight, key, maxFailures, name, outcomes } = guard
+  const { failureStatuses, verdictHeader } = outcomes
+  return [
+    name,
+    key.kind === "header" ? `field ${key.name}` : key.kind,
+    count(maxFailures, "failure"),
+    formatDuration(failureDurationMs),
+    backoff.kind === "lineal"
+      ? formatDuration(backoff.durationMs)
+      : `${formatDuration(backoff.minBackoffMs)} to ${formatDuration(backoff.maxBackoffMs)}, random ${backoff.randomFactor}`,
+    inFlight,
+    [...failureStatuses, ...(verdictHeader === null ? [] : [verdictHeader])].join(", "),
+  ]
 }
 
 /** The configured name as its attributes, most specific first. */

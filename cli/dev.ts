@@ -114,9 +114,9 @@ function formatBanner(
 function formatExamples({ pki, url }: Development, paint: Paint, show: (path: string) => string): readonly string[] {
   const file = (path: string): string => quote(show(path))
   const ca = `curl --cacert ${file(pki.ca.certificatePath)}`
-  const [first] = pki.clients
+  const [first, second = first] = pki.clients
   const as = (path: string): string => `${ca} --cert ${file(path)}`
-  if (first === undefined) return []
+  if (first === undefined || second === undefined) return []
   const examples: readonly (readonly [title: string, command: string])[] = [
     ["a request that is accepted", `${as(first.certificatePath)} -i ${url}/balance`],
     ["no certificate: 401", `${ca} -i ${url}/balance`],
@@ -126,6 +126,11 @@ function formatExamples({ pki, url }: Development, paint: Paint, show: (path: st
     [
       "a burst of 30 against a limit of 20: 429 with Retry-After",
       `${as(first.certificatePath)} -s -o /dev/null -w '%{http_code} retry-after=%header{retry-after}\\n' '${url}/balance?n=[1-30]'`,
+    ],
+    [
+      // Another client than the one of the burst, whose limit would refuse the guesses before the guard does.
+      "six guesses of a PIN against a guard of five: 401, then 429 with Retry-After",
+      `for pin in 1111 2222 3333 4444 5555 6666; do ${as(second.certificatePath)} -s -o /dev/null -w '%{http_code} retry-after=%header{retry-after}\\n' -H 'Content-Type: application/json' -d '{"user":"treasury","pin":"'$pin'"}' ${url}/login; done`,
     ],
     [
       "a keyed payment",

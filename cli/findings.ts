@@ -28,9 +28,7 @@ export function findFindings(
     ...checkClients(environment, config, developmentSki),
     ...checkRoutes(config),
     ...checkLimits(config),
-    ...config.guards.map((guard) =>
-      warning(`GUARDS.${guard.name}`, "is valid, but this version enforces no guards: no route can refer to it"),
-    ),
+    ...checkGuards(config),
     ...checkSinks(config),
   ]
 }
@@ -176,6 +174,19 @@ function checkLimits({ clients, routes }: Config): readonly Finding[] {
     }
   }
   return [...unused, ...short.values()]
+}
+
+function checkGuards({ guards, routes }: Config): readonly Finding[] {
+  return guards.flatMap(({ name, pendingTtlMs }) => {
+    const asking = routes.filter((route) => route.guards.some((guard) => guard.name === name))
+    if (asking.length === 0) return [warning(`GUARDS.${name}`, "has no effect: no route names that guard")]
+    const [slowest] = asking
+      .flatMap(({ action }) => (action.kind === "forward" ? [action.origin] : []))
+      .toSorted((a, b) => b.timeoutMs - a.timeoutMs)
+    if (slowest === undefined || pendingTtlMs > slowest.timeoutMs) return []
+    const text = `waits ${formatDuration(pendingTtlMs)} for an answer (pending_ttl), but the origin "${slowest.name}" may take ${formatDuration(slowest.timeoutMs)} to begin it: what comes later counts for nothing`
+    return [warning(`GUARDS.${name}`, text)]
+  })
 }
 
 function checkSinks(config: Config): readonly Finding[] {

@@ -2,13 +2,8 @@
  * Reads a payment order out of an untrusted JSON value: either an order that the ledger may decide on, or every fault with
  * the member it belongs to. Pure and total.
  */
+import type { Fault } from "./fault.ts"
 import type { PaymentOrder } from "./ledger.ts"
-
-/** One fault of a body. `member` is the name of the member, `detail` what would be accepted. */
-export interface Fault {
-  readonly member: string
-  readonly detail: string
-}
 
 /** Most minor units of one payment. */
 const AMOUNT_MAX = 1_000_000_000_000

@@ -3,10 +3,11 @@
  * the ledger and the answer into bytes; the rules are in `ledger.ts`. Besides the bank's business there are four
  * resources for looking at a gateway: `/echo`, `/slow`, `/failing` and `/error`.
  */
-import { createHash, randomUUID } from "node:crypto"
+import { createHash, randomBytes, randomUUID } from "node:crypto"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { pipeline } from "node:stream/promises"
 import { type Account, accountFor, decidePayment, defaultAccountFor, type LedgerStore, type Payment } from "./ledger.ts"
+import { isLoginRight, parseLogin } from "./login.ts"
 import { parsePaymentOrder } from "./payment-order.ts"
 import { sendProblem } from "./problem.ts"
 import { readBody } from "../read-body.ts"
@@ -31,8 +32,10 @@ export interface Route {
   readonly handle: (visit: Visit) => void | Promise<void>
 }
 
-/** Largest body of a payment in octets. */
-const PAYMENT_BYTES_MAX = 16_384
+/** Largest body of a payment or a login in octets. */
+const BODY_BYTES_MAX = 16_384
+/** Octets of randomness in the id of a session. */
+const SESSION_ID_BYTES = 24
 /** Default and longest delay of `/slow`, in ms. */
 const SLOW_MS_DEFAULT = 1_000
 const SLOW_MS_MAX = 60_000
@@ -43,6 +46,7 @@ export const ROUTES: readonly Route[] = [
   { method: "GET", path: /^\/accounts\/(?<id>[A-Za-z0-9-]+)\/balance$/, handle: showBalance },
   { method: "GET", path: /^\/accounts\/(?<id>[A-Za-z0-9-]+)\/statements$/, handle: streamStatements },
   { method: "GET", path: /^\/balance$/, handle: showDefaultBalance },
+  { method: "POST", path: /^\/login$/, handle: logIn },
   { method: "POST", path: /^\/payments$/, handle: makePayment },
   { method: "GET", path: /^\/slow$/, handle: answerSlowly },
   { method: "GET", path: /^\/failing$/, handle: breakConnection },
@@ -82,14 +86,10 @@ function* statementLines(store: LedgerStore, account: Account): Generator<string
 }
 
 /** Makes a payment: 201, or 200 when this payment id had been used for the same payment before. */
-async function makePayment({ request, response, store, client, now }: Visit): Promise<void> {
-  const mediaType = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase()
-  if (mediaType !== "application/json") return sendProblem(response, "media-type-unsupported")
-  const body = await readBody(request, PAYMENT_BYTES_MAX)
-  if (body === undefined)
-    return sendProblem(response, "body-too-large", { limit: PAYMENT_BYTES_MAX }, { Connection: "close" })
-  const value = parseJson(body)
-  if (value === undefined) return sendProblem(response, "malformed-json")
+async function makePayment(visit: Visit): Promise<void> {
+  const { response, store, client, now } = visit
+  const value = await readJson(visit)
+  if (value === undefined) return
   const order = parsePaymentOrder(value.json, randomUUID())
   if ("length" in order) return sendProblem(response, "payment-invalid", { errors: order })
   const decision = decidePayment(store, client, order, now())
@@ -97,6 +97,17 @@ async function makePayment({ request, response, store, client, now }: Visit): Pr
   if (decision.kind === "repeated") return sendJson(response, 200, describePayment(decision.payment))
   store.book(decision.booking)
   sendJson(response, 201, describePayment(decision.booking.payment))
+}
+
+/** Opens a session for a user and its PIN: 200, else 401 and nothing about which of the two was wrong. */
+async function logIn(visit: Visit): Promise<void> {
+  const { response } = visit
+  const value = await readJson(visit)
+  if (value === undefined) return
+  const login = parseLogin(value.json)
+  if ("length" in login) return sendProblem(response, "login-invalid", { errors: login })
+  if (!isLoginRight(login)) return sendProblem(response, "login-failed")
+  sendJson(response, 200, { user: login.user, session: randomBytes(SESSION_ID_BYTES).toString("base64url") })
 }
 
 /** Answers after `?ms=`; a caller that leaves before takes the timer along. */
@@ -154,6 +165,23 @@ function sendJson(response: ServerResponse, status: number, value: unknown): voi
     "Cache-Control": "no-store",
   })
   response.end(body)
+}
+
+/** Returns the JSON value of the body in an object; undefined once a request without one is refused. */
+async function readJson({ request, response }: Visit): Promise<{ readonly json: unknown } | undefined> {
+  const mediaType = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase()
+  if (mediaType !== "application/json") {
+    sendProblem(response, "media-type-unsupported")
+    return undefined
+  }
+  const body = await readBody(request, BODY_BYTES_MAX)
+  if (body === undefined) {
+    sendProblem(response, "body-too-large", { limit: BODY_BYTES_MAX }, { Connection: "close" })
+    return undefined
+  }
+  const value = parseJson(body)
+  if (value === undefined) sendProblem(response, "malformed-json")
+  return value
 }
 
 /** The value stands in an object, so that JSON `null` and no JSON differ. */

@@ -7,13 +7,13 @@
  * by the command line.
  */
 import * as v from "valibot"
-import { EVENT_FLUSH_MS_DEFAULT, GUARD_PENDING_TTL_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
+import { EVENT_FLUSH_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
 import { compileDirectory } from "../core/identity.ts"
-import { OUTCOME_RULES_DEFAULT } from "../core/outcome.ts"
 import { compileRoutes } from "../core/route.ts"
-import type { Config, Guard, Origin, Sink } from "./config.ts"
-import { createReport, type ConfigError, type Report } from "./report.ts"
+import type { Config, Origin, Sink } from "./config.ts"
+import { createReport, type ConfigError } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
+import { resolveGuard } from "./resolve-guards.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
 import { SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
@@ -95,7 +95,9 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   )
   reportNameClashes([...limitSets.values()], report)
   const limitNames = tableNames(variables.get("LIMITS"))
-  const guards = [...readNamed("GUARDS", "GUARD")].map(([name, guard]) => resolveGuard(name, guard, report))
+  const guards = new Map(
+    [...readNamed("GUARDS", "GUARD")].map(([name, guard]) => [name, resolveGuard(name, guard, report)]),
+  )
   const origins = new Map(
     [...readNamed("ORIGINS", "ORIGIN")].map(([name, origin]) => [name, resolveOrigin(name, origin)]),
   )
@@ -106,8 +108,10 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   )
   const known = {
     limitSets,
+    guards,
     origins,
     limitNames,
+    guardNames: tableNames(variables.get("GUARDS")),
     originNames: tableNames(variables.get("ORIGINS")),
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
@@ -128,11 +132,11 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       via: gateway.via ?? "sekisho",
       logsToConsole: gateway.console ?? true,
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
-      hasLegacyFields: false,
+      hasLegacyFields: gateway.legacy_ratelimit ?? false,
       clients,
       directory: compileDirectory(clients),
       limitSets: [...limitSets.values()],
-      guards,
+      guards: [...guards.values()],
       origins: [...origins.values()],
       routes,
       routeTable: compileRoutes(routes),
@@ -148,34 +152,6 @@ export function configurationVariables(environment: Readonly<Record<string, unkn
       ([name, value]) => isTable(value) || Array.isArray(value) || isKnownVariable(name),
     ),
   )
-}
-
-function resolveGuard(name: string, guard: Parsed<"GUARD">, report: Report): Guard {
-  const { backoff } = guard
-  if (backoff.kind === "exponential" && backoff.max < backoff.min) {
-    report(`GUARDS.${name}.backoff.max`, `${backoff.max}ms`, `a duration of at least backoff.min (${backoff.min} ms)`)
-  }
-  return {
-    name,
-    maxFailures: guard.max_failures,
-    failureDurationMs: guard.failure_duration,
-    backoff:
-      backoff.kind === "lineal"
-        ? { kind: "lineal", durationMs: backoff.duration }
-        : {
-            kind: "exponential",
-            minBackoffMs: backoff.min,
-            maxBackoffMs: backoff.max,
-            randomFactor: backoff.random_factor,
-            resetBackoffMs: backoff.reset === "manual" ? null : (backoff.reset ?? backoff.max),
-          },
-    guardResetTimeoutMs: guard.guard_reset_timeout ?? null,
-    inFlight: guard.in_flight ?? "optimistic",
-    pendingTtlMs: guard.pending_ttl ?? GUARD_PENDING_TTL_MS_DEFAULT,
-    successPolicy: guard.success_policy ?? "reset",
-    key: { kind: "client" },
-    outcomes: OUTCOME_RULES_DEFAULT,
-  }
 }
 
 function resolveOrigin(name: string, origin: Parsed<"ORIGIN">): Origin {

@@ -1,19 +1,21 @@
 /**
- * Routes with their references resolved: what each matches, which sets of limits apply, what it does. Keys that contradict
- * each other are errors, because a key without effect is a protection that somebody believes in. Pure; called by
+ * Routes with their references resolved: what each matches, which sets of limits and guards apply, what it does. Keys that
+ * contradict each other are errors, because a key without effect is a protection that somebody believes in. Pure; called by
  * `config/load.ts`.
  */
 import { METHODS } from "../core/route.ts"
 import type { LimitSet } from "../core/limit-set.ts"
-import type { Origin, Route, RouteAction } from "./config.ts"
+import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"
 
 /** What routes refer to. Names are as written, also of tables with errors of their own: no second error about those. */
 export interface KnownNames {
   readonly limitSets: ReadonlyMap<string, LimitSet>
+  readonly guards: ReadonlyMap<string, Guard>
   readonly origins: ReadonlyMap<string, Origin>
   readonly limitNames: readonly string[]
+  readonly guardNames: readonly string[]
   readonly originNames: readonly string[]
 }
 
@@ -32,6 +34,15 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   const matched = resolveMatch(place, route, report)
   const action = resolveAction(place, route, known, report)
   const limitSets = resolveLimits(place, route, known, report)
+  const guards = resolveGuards(place, route, known, report)
+  const { soft: isSoft = false, respond } = route
+  if (isSoft && respond !== undefined) {
+    report(
+      `${place}.soft`,
+      isSoft,
+      "no soft on a route that is answered here: it has no origin that could be unhealthy",
+    )
+  }
   if (matched === undefined || action === undefined) return undefined
   return {
     ...matched,
@@ -40,9 +51,9 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
     needsClientCertificate: route.client_certificate !== "none",
     limitSets,
     cost: route.cost ?? 1,
-    guards: [],
-    blockedStatus: 429,
-    isSoft: false,
+    guards,
+    blockedStatus: route.blocked_status ?? 429,
+    isSoft,
     action,
   }
 }
@@ -64,6 +75,8 @@ function resolveMatch(
   return undefined
 }
 
+const NO_CLIENT = 'on a route with client_certificate = "none": there is no client to count'
+
 /** Returns the limits of the route; without a client there is nobody to count, with one there has to be a limit. */
 function resolveLimits(
   place: string,
@@ -73,21 +86,68 @@ function resolveLimits(
 ): readonly LimitSet[] {
   const names = nameList(known.limitNames, "LIMITS")
   if (clientCertificate === "none") {
-    const why = 'on a route with client_certificate = "none": there is no client to count'
-    if (limits !== undefined) report(`${place}.limits`, limits, `no limits ${why}`)
-    if (cost !== undefined) report(`${place}.cost`, cost, `no cost ${why}`)
+    if (limits !== undefined) report(`${place}.limits`, limits, `no limits ${NO_CLIENT}`)
+    if (cost !== undefined) report(`${place}.cost`, cost, `no cost ${NO_CLIENT}`)
     return []
   }
   if (limits === undefined) {
     report(`${place}.limits`, undefined, `the limits that each client has here: ${names}, or a list of them`)
     return []
   }
-  const asked = typeof limits === "string" ? [limits] : limits
-  return asked.flatMap((name, index) => {
-    const at = typeof limits === "string" ? `${place}.limits` : `${place}.limits[${index}]`
-    if (!known.limitNames.includes(name)) report(at, name, names)
-    if (asked.indexOf(name) < index) report(at, name, "a name that is not in the list already")
-    return known.limitSets.get(name) ?? []
+  return resolveNames(`${place}.limits`, limits, known.limitSets, known.limitNames, names, report)
+}
+
+/** Returns the guards of the route. One that counts by a field needs an origin that is shown the field. */
+function resolveGuards(
+  place: string,
+  {
+    blocked_status: blockedStatus,
+    client_certificate: clientCertificate,
+    forward_headers: forwardHeaders,
+    guard,
+  }: Parsed<"ROUTE">,
+  known: KnownNames,
+  report: Report,
+): readonly Guard[] {
+  if (guard === undefined) {
+    if (blockedStatus !== undefined) {
+      report(`${place}.blocked_status`, blockedStatus, "no blocked_status without guard: nobody is blocked here")
+    }
+    return []
+  }
+  if (clientCertificate === "none") {
+    report(`${place}.guard`, guard, `no guard ${NO_CLIENT}`)
+    return []
+  }
+  const names = nameList(known.guardNames, "GUARDS")
+  const guards = resolveNames(`${place}.guard`, guard, known.guards, known.guardNames, names, report)
+  for (const { key, name } of guards) {
+    if (key.kind !== "header" || forwardHeaders === undefined || forwardHeaders.includes(key.name)) continue
+    // What the origin never sees means nothing to it: a guesser would write another value with every guess.
+    report(
+      `${place}.forward_headers`,
+      forwardHeaders,
+      `a list with "${key.name}": the guard "${name}" counts by that field, so the origin has to be shown it`,
+    )
+  }
+  return guards
+}
+
+/** Returns what one name or a list of distinct names refers to. `accepted` says which names there are. */
+function resolveNames<T>(
+  place: string,
+  asked: string | readonly string[],
+  items: ReadonlyMap<string, T>,
+  names: readonly string[],
+  accepted: string,
+  report: Report,
+): readonly T[] {
+  const list = typeof asked === "string" ? [asked] : asked
+  return list.flatMap((name, index) => {
+    const at = typeof asked === "string" ? place : `${place}[${index}]`
+    if (!names.includes(name)) report(at, name, accepted)
+    if (list.indexOf(name) < index) report(at, name, "a name that is not in the list already")
+    return items.get(name) ?? []
   })
 }
 

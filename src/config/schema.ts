@@ -10,13 +10,18 @@ import {
   CONCURRENCY_LEASE_MS_MAX,
   CONCURRENCY_MAX,
   EVENT_FLUSH_MS_MAX,
+  FAILURE_STATUSES_MAX,
   GUARD_FAILURES_MAX,
+  GUARD_KEY_FIELD_LENGTH_MAX,
   LIMIT_SETS_MAX,
   ORIGIN_TIMEOUT_MS_MAX,
+  ROUTE_GUARDS_MAX,
 } from "../core/bounds.ts"
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
 import { nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
+import { refuseKeyField } from "../core/key-field.ts"
+import { parseOutcomeRules } from "../core/outcome.ts"
 import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
@@ -63,8 +68,9 @@ const routeRegex = text('a regular expression anchored with ^ and $, such as "^/
 
 const method = oneOf(...METHODS)
 
+const HEADER_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*$/
 const headerName = text("a header field name in lower case: letters, digits, hyphens", (input) =>
-  /^[a-z0-9]+(?:-[a-z0-9]+)*$/.test(input) ? input : undefined,
+  HEADER_NAME.test(input) ? input : undefined,
 )
 
 const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/
@@ -132,13 +138,14 @@ const sanUri = text(
 )
 
 /** One name, or several. */
-const limitReferences = value(
-  `a name defined in LIMITS, or a list of 1 to ${LIMIT_SETS_MAX} such names`,
-  (input): string | readonly string[] | undefined => {
-    if (typeof input === "string") return input
-    return isTexts(input) && input.length > 0 && input.length <= LIMIT_SETS_MAX ? input : undefined
-  },
-)
+const references = (variable: string, max: number): Schema<string | readonly string[]> =>
+  value(
+    `a name defined in ${variable}, or a list of 1 to ${max} such names`,
+    (input): string | readonly string[] | undefined => {
+      if (typeof input === "string") return input
+      return isTexts(input) && input.length > 0 && input.length <= max ? input : undefined
+    },
+  )
 
 function isTexts(input: unknown): input is readonly string[] {
   return Array.isArray(input) && input.every((item) => typeof item === "string")
@@ -198,6 +205,36 @@ const exponential = table("an exponential backoff", {
 })
 const backoff = v.variant("kind", [lineal, exponential], 'a table with kind = "lineal" or kind = "exponential"')
 
+const guardKey = text(
+  '"client", "address", or "header:" and a field name in lower case, such as "header:x-account-id"',
+  (input) => {
+    if (input === "client" || input === "address") return { kind: input } as const
+    const name = input.slice("header:".length)
+    if (!input.startsWith("header:") || name.length > GUARD_KEY_FIELD_LENGTH_MAX || !HEADER_NAME.test(name))
+      return undefined
+    const refused = refuseKeyField(name)
+    return refused === undefined ? ({ kind: "header", name } as const) : { refused }
+  },
+)
+
+const failureStatuses = value(
+  `a list of at most ${FAILURE_STATUSES_MAX} whole numbers from 200 to 499`,
+  (input): readonly number[] | undefined => {
+    const parsed = parseOutcomeRules({ failureStatuses: input })
+    return parsed.ok ? parsed.rules.failureStatuses : undefined
+  },
+)
+
+/** Becomes null where none is read. */
+const verdictHeader = value(
+  'a field name of at most 64 letters, digits and hyphens, such as "guard-outcome", or false: none is read',
+  (input): string | null | undefined => {
+    if (input === false) return null
+    const parsed = typeof input === "string" ? parseOutcomeRules({ verdictHeader: input }) : undefined
+    return parsed?.ok === true ? parsed.rules.verdictHeader : undefined
+  },
+)
+
 /** The shapes by what they describe: one variable, one table of a variable of named tables, one item of an array. */
 export const SCHEMAS = {
   GATEWAY: table("GATEWAY", {
@@ -209,6 +246,7 @@ export const SCHEMAS = {
     ),
     console: v.exactOptional(flag()),
     log_flush: v.exactOptional(duration(10, EVENT_FLUSH_MS_MAX, "1s")),
+    legacy_ratelimit: v.exactOptional(flag()),
   }),
   ISSUER: table("an issuer", { ski: keyId }),
   CLIENT: table("a client", {
@@ -242,6 +280,9 @@ export const SCHEMAS = {
     in_flight: v.exactOptional(oneOf("optimistic", "reserve")),
     pending_ttl: v.exactOptional(duration(1, DAY_MS, "30s")),
     success_policy: v.exactOptional(oneOf("reset", "ignore")),
+    key: v.exactOptional(guardKey),
+    failure_statuses: v.exactOptional(failureStatuses),
+    verdict_header: v.exactOptional(verdictHeader),
   }),
   ORIGIN: table("an origin", { url: originUrl, timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")) }),
   ROUTE: table("a route", {
@@ -252,8 +293,11 @@ export const SCHEMAS = {
     client_certificate: v.exactOptional(oneOf("required", "none")),
     origin: v.exactOptional(reference("ORIGINS")),
     respond: v.exactOptional(respond),
-    limits: v.exactOptional(limitReferences),
+    limits: v.exactOptional(references("LIMITS", LIMIT_SETS_MAX)),
     cost: v.exactOptional(integer(1, 1_000_000)),
+    guard: v.exactOptional(references("GUARDS", ROUTE_GUARDS_MAX)),
+    blocked_status: v.exactOptional(integer(400, 499)),
+    soft: v.exactOptional(flag()),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
   }),
   SINK: table("a sink", {

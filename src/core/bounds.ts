@@ -63,8 +63,12 @@ export const GUARD_OUTCOMES_MAX = 1_000
 export const GUARD_ID_LENGTH_MAX = 64
 /** How long an admission waits for its outcome unless configured otherwise, in ms. Above most origin timeouts. */
 export const GUARD_PENDING_TTL_MS_DEFAULT = 30_000
-/** Status codes one route may list as failures; there are 300 from 200 to 499. */
+/** Status codes one guard may list as failures; there are 300 from 200 to 499. */
 export const FAILURE_STATUSES_MAX = 50
+/** Guards one route may name: each is asked with every request, and one with another key is asked in an object of its own. */
+export const ROUTE_GUARDS_MAX = 4
+/** Longest name of a field that a guard counts by, in characters. Names in use have about 20. */
+export const GUARD_KEY_FIELD_LENGTH_MAX = 64
 /** Most requests of one client in flight under one limit: their leases are read and written with every request. */
 export const CONCURRENCY_MAX = 1_000
 /** How much longer than the longest wait for an origin a lease lasts unless configured otherwise, in ms: time for the body. */

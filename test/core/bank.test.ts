@@ -1,6 +1,6 @@
 /**
- * The sample bank's ledger: what must hold for every run of payments, then each reason for not paying. Pure; the shell
- * around it is tested in `test/e2e/bank.test.ts`.
+ * The sample bank's ledger: what must hold for every run of payments, then each reason for not paying; and its logins.
+ * Pure; the shell around it is tested in `test/e2e/bank.test.ts`.
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
@@ -11,6 +11,7 @@ import {
   type LedgerStore,
   type PaymentOrder,
 } from "../../examples/bank/ledger.ts"
+import { isLoginRight, parseLogin, SAMPLE_PIN } from "../../examples/bank/login.ts"
 import { createMemoryStore, createSampleStore } from "../../examples/bank/memory-store.ts"
 import { parsePaymentOrder } from "../../examples/bank/payment-order.ts"
 
@@ -185,6 +186,46 @@ describe("parsePaymentOrder()", () => {
       { seed: 20_261_122, numRuns: 300 },
     )
   })
+})
+
+describe("parseLogin()", () => {
+  const BODY = { user: "treasury", pin: "0042" }
+
+  test("parseLogin() takes a user and a PIN as they are", () => {
+    expect(parseLogin(BODY)).toEqual(BODY)
+  })
+
+  test.each([
+    ["user", ["", "a b", "x".repeat(65), 1, null, undefined]],
+    ["pin", ["", "123", "1".repeat(13), "12a4", "１２３４", 1234, null, undefined]],
+  ])("parseLogin() names the member %s for each value it cannot have", (member, values) => {
+    for (const value of values) {
+      expect(parseLogin({ ...BODY, [member]: value })).toEqual([expect.objectContaining({ member })])
+    }
+  })
+
+  test("parseLogin() names all faults at once", () => {
+    expect(parseLogin({ password: "x" })).toHaveLength(3)
+  })
+
+  test("parseLogin() never throws and repeats no value that was sent", () => {
+    const logins = fc.oneof(fc.jsonValue(), fc.record({ user: fc.jsonValue(), pin: fc.constant("secret-9876") }))
+    fc.assert(
+      fc.property(logins, (value) => {
+        expect(JSON.stringify(parseLogin(value))).not.toContain("secret-9876")
+      }),
+      { seed: 20_261_128, numRuns: 300 },
+    )
+  })
+})
+
+test.each([
+  [SAMPLE_PIN, true],
+  ["1235", false],
+  ["12340", false],
+  ["0000", false],
+])("isLoginRight() for the PIN %s is %s", (pin, expected) => {
+  expect(isLoginRight({ user: "treasury", pin })).toBe(expected)
 })
 
 /** Books an order if the ledger allows it, and returns its kind or refusal. */

@@ -71,16 +71,17 @@ describe("a valid configuration", () => {
   const config = load(VALID)
 
   test("has defaults for what GATEWAY leaves out", () => {
-    expect(config).toMatchObject({ via: "sekisho", logsToConsole: true, flushMs: 1_000 })
+    expect(config).toMatchObject({ via: "sekisho", logsToConsole: true, flushMs: 1_000, hasLegacyFields: false })
   })
 
   test("takes from GATEWAY what it says", () => {
-    const gateway = { hosts: ["[::1]"], via: "gw-1", console: false, log_flush: "100ms" }
+    const gateway = { hosts: ["[::1]"], via: "gw-1", console: false, log_flush: "100ms", legacy_ratelimit: true }
     expect(load({ ...VALID, GATEWAY: gateway })).toMatchObject({
       hosts: new Set(["[::1]"]),
       via: "gw-1",
       logsToConsole: false,
       flushMs: 100,
+      hasLegacyFields: true,
     })
   })
 
@@ -176,6 +177,8 @@ describe("a valid configuration", () => {
         inFlight: "optimistic",
         pendingTtlMs: 30_000,
         successPolicy: "reset",
+        key: { kind: "client" },
+        outcomes: { failureStatuses: [401, 403], verdictHeader: "guard-outcome" },
       },
     ])
   })
@@ -204,6 +207,9 @@ describe("a valid configuration", () => {
       needsClientCertificate: true,
       limitSets: [config.limitSets[1]],
       cost: 3,
+      guards: [],
+      blockedStatus: 429,
+      isSoft: false,
       action: { kind: "forward", origin: config.origins[0], forwardHeaders: new Set(["accept"]) },
     })
   })
@@ -324,7 +330,7 @@ describe("variables", () => {
   })
 
   test.each([
-    ["GATEWAY", "x", '"x" | GATEWAY: a table with hosts, via, console, log_flush'],
+    ["GATEWAY", "x", '"x" | GATEWAY: a table with hosts, via, console, log_flush, legacy_ratelimit'],
     ["GUARDS", [], "[] | a table of named tables, such as [vars.GUARDS.example]"],
     ["GUARDS", "x", '"x" | a table of named tables, such as [vars.GUARDS.example]'],
     ["SINKS", {}, "{} | an array of tables, such as [[vars.SINKS]]"],
@@ -760,7 +766,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     'LIMIT | {"standard":{"rate":"1/s","burst":1}} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)',
     "GATEWAY.hosts | (missing) | required: at least one host name",
     'GATEWAY.via | "my gateway" | the pseudonym of this gateway in Via: letters, digits, dots, hyphens',
-    'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush',
+    'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit',
     'ISSUERS.partners.ski | "xyz" | the subject key identifier of the CA in hex, such as "27846e5e89a3c0f4..."',
     'LIMITS.standard.rate | "10/week" | a rate such as "50/s", "0.5/s", "100/minute", "1000/h"',
     "LIMITS.standard.burst | 0 | a whole number from 1 to 1000000",

@@ -201,9 +201,55 @@ describe("clients and routes", () => {
     expect(others).toEqual([])
     expect(finding).toMatchObject({ path: "ROUTES_2[0]", text: expect.stringContaining("ROUTES[0]") as string })
   })
+})
 
-  test("findFindings() warns of guards, which nothing enforces yet", () => {
-    const guard = { max_failures: 3, failure_duration: "1m", backoff: { kind: "lineal", duration: "5m" } }
-    expect(findIn({}, { GUARDS: { credentials: guard } })).toEqual([["warning", "GUARDS.credentials"]])
+describe("guards", () => {
+  const GUARD = { max_failures: 3, failure_duration: "1m", backoff: { kind: "lineal", duration: "5m" } }
+  const route = (path: string, origin: string, ...guard: readonly string[]) => ({
+    path,
+    origin,
+    limits: "standard",
+    ...(guard.length === 0 ? {} : { guard }),
+  })
+
+  test("findFindings() warns of a guard that no route names", () => {
+    const GUARDS = { credentials: GUARD, unused: GUARD }
+    expect(findIn({}, { GUARDS, ROUTES: [route("/login", "bank", "credentials")] })).toEqual([
+      ["warning", "GUARDS.unused"],
+    ])
+  })
+
+  test.each([
+    ["9999ms", [["warning", "GUARDS.credentials"]]],
+    ["10s", [["warning", "GUARDS.credentials"]]],
+    ["10001ms", []],
+  ])("findFindings() holds a pending_ttl of %s against the time that an origin may take", (pendingTtl, expected) => {
+    const GUARDS = { credentials: { ...GUARD, pending_ttl: pendingTtl } }
+    expect(findIn({}, { GUARDS, ROUTES: [route("/login", "bank", "credentials")] })).toEqual(expected)
+  })
+
+  test("findFindings() compares pending_ttl with the slowest origin of the routes that name the guard", () => {
+    const url = "https://core.bank.example"
+    const vars = {
+      GUARDS: { credentials: { ...GUARD, pending_ttl: "15s" }, other: GUARD },
+      ORIGINS: { bank: { url, timeout: "1s" }, slow: { url, timeout: "20s" }, slowest: { url, timeout: "25s" } },
+      ROUTES: [
+        route("/login", "bank", "credentials"),
+        route("/pin", "slow", "credentials", "other"),
+        route("/x", "slowest", "other"),
+      ],
+    }
+    const [finding, ...others] = findAll({}, vars)
+    expect(others).toEqual([])
+    expect(finding).toEqual({
+      severity: "warning",
+      path: "GUARDS.credentials",
+      text: 'waits 15s for an answer (pending_ttl), but the origin "slow" may take 20s to begin it: what comes later counts for nothing',
+    })
+  })
+
+  test("findFindings() asks no time of a guard whose routes are answered here", () => {
+    const answered = { path: "/login", respond: { status: 200 }, limits: "standard", guard: "credentials" }
+    expect(findIn({}, { GUARDS: { credentials: { ...GUARD, pending_ttl: "1ms" } }, ROUTES: [answered] })).toEqual([])
   })
 })

@@ -17,7 +17,7 @@ import { CLOCK_MS_MAX, parseGuardState } from "../../src/core/guard-state.ts"
 import type { GuardEvent, GuardState } from "../../src/core/guard-state.ts"
 import { administer, needsOutcome, observe, recordOutcome, requestAdmission } from "../../src/core/guard.ts"
 import type { AdminAction, Admission } from "../../src/core/guard.ts"
-import { OUTCOME_RULES_DEFAULT, type OutcomeResult } from "../../src/core/outcome.ts"
+import type { OutcomeResult } from "../../src/core/outcome.ts"
 
 const START_MS = 1_790_000_000_000
 const MINUTE_MS = 60_000
@@ -694,7 +694,8 @@ describe("parseGuardConfig()", () => {
   })
 
   test("parseGuardConfig() takes a guard of the gateway's configuration, which is one as it stands", () => {
-    const guard: Guard = { name: "credentials", key: { kind: "client" }, outcomes: OUTCOME_RULES_DEFAULT, ...RESERVE }
+    const outcomes = { failureStatuses: [401], verdictHeader: null }
+    const guard: Guard = { name: "credentials", ...RESERVE, key: { kind: "client" }, outcomes }
     const config: GuardConfig = guard
     expect(parseGuardConfig(config)).toEqual({ ok: true, config: RESERVE })
   })

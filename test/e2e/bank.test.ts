@@ -157,6 +157,43 @@ describe("payments", () => {
   })
 })
 
+describe("logins", () => {
+  test("POST /login opens a session for a user with the sample PIN, another one each time", async () => {
+    const call = await open()
+    const sessions = new Set<unknown>()
+    for (let index = 0; index < 2; index++) {
+      const response = await call("/login", json({ user: "treasury", pin: "1234" }))
+      expect([response.status, response.headers.get("Cache-Control")]).toEqual([200, "no-store"])
+      const { session, ...others } = (await response.json()) as Record<string, unknown>
+      expect(others).toEqual({ user: "treasury" })
+      expect(session).toMatch(/^[A-Za-z0-9_-]{32}$/)
+      sessions.add(session)
+    }
+    expect(sessions.size).toBe(2)
+  })
+
+  test("POST /login counts no guesses: that is the gateway's part", async () => {
+    const call = await open()
+    for (let guess = 0; guess < 10; guess++)
+      expect(await problemOf(await call("/login", json({ user: "treasury", pin: "0000" })))).toEqual([
+        401,
+        "login-failed",
+      ])
+    expect((await call("/login", json({ user: "treasury", pin: "1234" }))).status).toBe(200)
+  })
+
+  test.each([
+    [400, "malformed-json", "{", {}],
+    [413, "body-too-large", " ".repeat(16_385), {}],
+    [415, "media-type-unsupported", '{"user":"treasury","pin":"1234"}', { "Content-Type": "text/plain" }],
+    [422, "login-invalid", '{"user":"treasury","pin":1234}', {}],
+  ])("POST /login refuses with %d %s", async (status, code, body, headers) => {
+    const call = await open()
+    const all = { "X-Client-Id": "acme", "Content-Type": "application/json", ...headers }
+    expect(await problemOf(await call("/login", { method: "POST", body, headers: all }))).toEqual([status, code])
+  })
+})
+
 describe("statements", () => {
   test("GET /accounts/{id}/statements gives one JSON object a line", async () => {
     const call = await open()

@@ -43,13 +43,18 @@ describe("a valid configuration", () => {
   })
 
   test.each([
-    ["routes", /^ {2}\/accounts\/\*\*\s+GET\s+required\s+standard\s+1\s+origin bank$/m],
-    ["routes answered here", /^ {2}\/healthz\s+GET\s+none\s+-\s+-\s+answered here with 200$/m],
+    ["routes", /^ {2}\/accounts\/\*\*\s+GET\s+required\s+standard\s+1\s+-\s+origin bank$/m],
+    ["routes with guards", /^ {2}\/login\s+POST\s+required\s+standard\s+1\s+credentials\s+origin bank$/m],
+    ["routes answered here", /^ {2}\/healthz\s+GET\s+none\s+-\s+-\s+-\s+answered here with 200$/m],
     ["clients by URI", /^ {2}acme\s+san-uri\s+spiffe:\/\/partners\.example\/acme\s+\(issuer 73656b697368…\)$/m],
     ["clients by subject", /^ {2}globex\s+subject\s+globex, Payments, Globex, JP\s+\(issuer 73656b697368…\)$/m],
     ["limits", /^ {2}payments\s+payments\s+enforce\s+12 per 1m, burst 3$/m],
     ["quotas", /^ {2}payments-day\s+payments\s+enforce\s+1000 a day in Asia\/Tokyo$/m],
     ["limits of what runs at once", /^ {2}standard-concurrent\s+standard\s+enforce\s+20 at once, each at most 130s$/m],
+    [
+      "guards",
+      /^ {2}credentials\s+client\s+5 failures\s+10m\s+1m to 1h, random 0\.2\s+reserve\s+401, 403, guard-outcome$/m,
+    ],
     ["origins", /^ {2}bank\s+https:\/\/core\.bank\.example\s+10s$/m],
     ["sinks", /^ {2}otlp\s+https:\/\/collector\.bank\.example\/v1\/logs\s+secret SINK_AUTHORIZATION$/m],
   ])("shows a table of %s", (_, row) => {
@@ -119,6 +124,24 @@ test("a broken configuration ends with 1 and every error, each with place, value
   expect(stdout.replaceAll("\n", "")).not.toMatch(/\p{Cc}/u)
   // The other environment is sound, and is said to be.
   expect(stdout).toMatch(/production[^]*✓ valid/)
+})
+
+test("the tables show what is not usual about routes and guards", async () => {
+  const { code, stdout } = await check((toml) =>
+    [
+      ['guard = "credentials"', 'guard = ["credentials", "addresses"]\nblocked_status = 403\nsoft = true'],
+      [
+        "[vars.GUARDS.credentials]",
+        '[vars.GUARDS.addresses]\nmax_failures = 1\nfailure_duration = "1h"\nkey = "address"\nverdict_header = false\nbackoff = { kind = "lineal", duration = "5m" }\n\n[vars.GUARDS.credentials]\nkey = "header:x-account-id"',
+      ],
+    ].reduce((text, [from = "", to = ""]) => change(text, from, to), toml),
+  )
+  expect(code).toBe(0)
+  expect(stdout).toMatch(
+    /^ {2}\/login\s+POST\s+required\s+standard \(soft\)\s+1\s+credentials, addresses \(403\)\s+origin bank$/m,
+  )
+  expect(stdout).toMatch(/^ {2}addresses\s+address\s+1 failure\s+1h\s+5m\s+optimistic\s+401, 403$/m)
+  expect(stdout).toMatch(/^ {2}credentials\s+field x-account-id\s+5 failures/m)
 })
 
 test("what is valid and still would not work is an error, what would surprise a warning", async () => {

@@ -59,7 +59,10 @@ function isPortFree(port: number): Promise<boolean> {
   })
 }
 
+const GUESSES = "six guesses of a PIN against a guard of five: 401, then 429 with Retry-After"
+
 describe("with samples", () => {
+  const outputs = new Map<string, string>()
   let command: Command
   let state: string
   let port: number
@@ -79,8 +82,7 @@ describe("with samples", () => {
   })
 
   test.skipIf(!HAS_CURL)("the lines to paste do what they say (needs curl 7.84)", async () => {
-    const lines = [...banner.matchAll(/^ {2}# (.+)\n {2}(curl .+)$/gm)]
-    const outputs = new Map<string, string>()
+    const lines = [...banner.matchAll(/^ {2}# (.+)\n {2}((?:curl|for) .+)$/gm)]
     for (const [, title = "", line = ""] of lines) {
       let output = await runShell(line)
       // On a machine that is busy with something else, 30 requests may take so long that none is one too many.
@@ -95,6 +97,7 @@ describe("with samples", () => {
       "an expired certificate: 401",
       "a certificate of a foreign CA: 401",
       "a burst of 30 against a limit of 20: 429 with Retry-After",
+      GUESSES,
       "a keyed payment",
     ])
     for (const [title, output] of outputs) {
@@ -109,6 +112,16 @@ describe("with samples", () => {
       expect(answers[0]).toBe("200 retry-after=")
       expect(output).toContain("429")
     }
+  })
+
+  test.skipIf(!HAS_CURL)("the guesses reach the bank, which answers 401 to five of them (needs curl 7.84)", () => {
+    expect(outputs.get(GUESSES)?.split("\n").slice(0, 5)).toEqual(Array.from({ length: 5 }, () => "401 retry-after="))
+  })
+
+  // The client-gate stage asks no guard: this fails, and has to lose its mark once the stage does.
+  test.skipIf(!HAS_CURL).fails("the sixth guess is refused for at least a minute (needs curl 7.84)", () => {
+    const [, seconds] = /^429 retry-after=(\d+)$/.exec(outputs.get(GUESSES)?.trim().split("\n")[5] ?? "") ?? []
+    expect(Number(seconds)).toBeGreaterThanOrEqual(59)
   })
 
   test("a request appears as one line", async () => {
