@@ -8,6 +8,7 @@ import type { Config, ConfiguredClient, Route } from "./config/config.ts"
 import type { AdmissionDecision } from "./core/admission.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
+import type { OutcomeResult } from "./core/outcome.ts"
 import type { ProblemCode } from "./core/problem.ts"
 import type { TraceContext } from "./core/trace-context.ts"
 
@@ -29,6 +30,8 @@ export interface Exchange {
   ipLimit?: "unavailable"
   admission?: AdmissionDecision
   originMs?: number
+  /** Set when the origin of the route answered badly too often lately. */
+  originUnhealthy?: true
   problem?: ProblemCode
   /** Exact reason of a refusal or failure, for the event only. */
   reason?: string
@@ -46,13 +49,22 @@ export type GatewayContext = Context<GatewayEnv>
 /** A stage as Hono runs it: it answers, or it hands on. */
 export type StageHandler = MiddlewareHandler<GatewayEnv>
 
-/** The outside world of one gateway: configuration, clock, randomness, and whose word request.cf is. */
+/** The outside world of one gateway: configuration, clock, randomness, whose word request.cf is, and how its origins stand. */
 export interface Gateway {
   readonly config: Config
   readonly trust: PlatformTrust
   readonly nowMs: () => number
   /** Fills the octets with randomness and returns them. */
   readonly fillRandom: (octets: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>
+  readonly originHealth: OriginHealth
+}
+
+/** What one isolate knows about the health of its origins. Origins go by their configured names, instants are epoch ms. */
+export interface OriginHealth {
+  /** Returns true while the origin counts as one that answers badly too often. */
+  isUnhealthy(origin: string, nowMs: number): boolean
+  /** Takes the outcome of a request that was sent at `startedMs` and ended at `nowMs`. Once for each request. */
+  record(origin: string, result: OutcomeResult, startedMs: number, nowMs: number): void
 }
 
 /**

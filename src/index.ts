@@ -7,6 +7,7 @@ import { env as environment } from "cloudflare:workers"
 import { loadConfig, type ConfigError } from "./config/load.ts"
 import { createApplication } from "./gateway.ts"
 import { deliverBatch } from "./observe/sink.ts"
+import { createOriginHealth } from "./origin-health.ts"
 import { resolveTrust } from "./platform.ts"
 
 export { ClientGate } from "../durable-objects/client-gate.ts"
@@ -23,6 +24,7 @@ const application = createApplication({
   trust: resolveTrust(environment),
   nowMs: () => Date.now(),
   fillRandom: (octets) => crypto.getRandomValues(octets),
+  originHealth: createOriginHealth(),
 })
 
 export default {

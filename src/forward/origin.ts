@@ -3,7 +3,8 @@
  *
  * Which fields pass is `core/forwarding.ts`. The URL is built by joining the origin's fixed base with a path that the
  * `target` stage has made canonical: it starts with exactly one slash and holds no backslash, so it can change neither
- * host nor scheme. Redirects are the caller's to follow, and no answer is ever stored.
+ * host nor scheme. Redirects are the caller's to follow, and no answer is ever stored. How each request ended is told to
+ * the register of the origins' health, by the rule of `core/origin-health.ts`.
  */
 import type { Origin } from "../config/config.ts"
 import { required, type Exchange, type Gateway, type StageHandler } from "../context.ts"
@@ -17,6 +18,7 @@ import {
   variesOnCertificate,
 } from "../core/forwarding.ts"
 import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip-address.ts"
+import { classifyOriginAnswer, type OriginAnswer } from "../core/origin-health.ts"
 import { formatTraceparent } from "../core/trace-context.ts"
 import { refuse } from "../reply.ts"
 
@@ -30,7 +32,7 @@ const CLIENT_CLOSED_REQUEST = 499
 const AS_ENCODED = { encodeResponseBody: "manual" } as const
 
 /** Returns the stage. */
-export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
+export function createOriginStage({ config, nowMs, originHealth }: Gateway): StageHandler {
   return async function origin(c) {
     const { exchange } = c.var
     const { action } = required(exchange.route, "route")
@@ -50,18 +52,24 @@ export function createOriginStage({ config, nowMs }: Gateway): StageHandler {
       AbortSignal.any([caller, deadline.signal]),
     )
     const startedMs = nowMs()
+    const recordEnd = (answer: OriginAnswer): void => {
+      const endedMs = nowMs()
+      exchange.originMs = endedMs - startedMs
+      originHealth.record(action.origin.name, classifyOriginAnswer(answer), startedMs, endedMs)
+    }
     let isLate = false
     const timer = setTimeout(() => {
       isLate = true
       deadline.abort()
     }, action.origin.timeoutMs)
     try {
-      const response = await fetch(request, AS_ENCODED)
-      exchange.originMs = nowMs() - startedMs
+      const response = createResponse(await fetch(request, AS_ENCODED))
+      recordEnd({ status: response.status, isAborted: false })
       exchange.outcome = "forwarded"
-      return createResponse(response)
+      return response
     } catch (error) {
-      exchange.originMs = nowMs() - startedMs
+      const problem = isLate ? "origin-timeout" : "origin-unreachable"
+      recordEnd({ problem, status: null, isAborted: !isLate && caller.aborted })
       if (isLate) return refuse(c, "origin-timeout", { reason: `no_answer_in_${action.origin.timeoutMs}_ms` })
       if (caller.aborted) {
         exchange.outcome = "aborted"

@@ -47,7 +47,8 @@ function createEvent(
   configVersion: string,
   nowMs: number,
 ): AccessEvent {
-  const { admission, certificate, client, host, ipLimit, originMs, path, problem, reason, route } = exchange
+  const { admission, certificate, client, host, ipLimit, originMs, originUnhealthy, path, problem, reason, route } =
+    exchange
   const policy = admission && decisivePolicy(admission)
   const retryAfterMs = admission?.admitted === false ? admission.retryAfterMs : null
   const address = request.headers.get("cf-connecting-ip")
@@ -81,6 +82,7 @@ function createEvent(
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...(policy === undefined ? {} : { rate_limit_policy: policy.name, rate_limit_remaining: policy.remaining }),
     ...(retryAfterMs === null ? {} : { rate_limit_retry_after_ms: retryAfterMs }),
+    ...(originUnhealthy === undefined ? {} : { origin_unhealthy: originUnhealthy }),
     ...(admission === undefined || admission.shadowed.length === 0
       ? {}
       : { rate_limit_shadowed: cutValue(admission.shadowed.join(",")) }),

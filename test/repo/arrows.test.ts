@@ -13,6 +13,7 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/context.ts", ["src/core/", "src/config/"]],
   ["src/reply.ts", ["src/core/", "src/context.ts"]],
   ["src/platform.ts", ["src/core/", "src/context.ts"]],
+  ["src/origin-health.ts", ["src/core/", "src/context.ts"]],
   ["src/deadline.ts", []],
   ["src/client-object.ts", ["src/core/", "src/context.ts", "src/deadline.ts"]],
   [

@@ -33,6 +33,7 @@ const KEYS = [
   "rate_limit_policy",
   "rate_limit_remaining",
   "rate_limit_retry_after_ms",
+  "origin_unhealthy",
   "rate_limit_shadowed",
   "config_version",
 ] as const satisfies readonly (keyof AccessEvent)[]

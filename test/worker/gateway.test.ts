@@ -6,6 +6,7 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env, exports } from "cloudflare:workers"
 import { expect, test } from "vitest"
 import { createApplication } from "../../src/gateway.ts"
+import { createOriginHealth } from "../../src/origin-health.ts"
 import { PIPELINE } from "../../src/pipeline.ts"
 import { resolveTrust } from "../../src/platform.ts"
 import { createGateway, createRequest, expectRefusal, writtenLines } from "./harness.ts"
@@ -16,6 +17,7 @@ test("createApplication() runs the stages in the order of the pipeline", () => {
     trust: { kind: "nobody" },
     nowMs: () => 0,
     fillRandom: (octets) => octets,
+    originHealth: createOriginHealth(),
   })
   const names = application.routes.map(({ handler }) => handler.name)
   expect(names.map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))).toEqual(
@@ -82,6 +84,7 @@ test("a gateway without a queue still answers and logs", async () => {
     trust: { kind: "cloudflare" },
     nowMs: () => Date.now(),
     fillRandom: (octets) => crypto.getRandomValues(octets),
+    originHealth: gateway.originHealth,
   })
   const ctx = createExecutionContext()
   const response = await application.fetch(createRequest(), { CLIENT_GATE }, ctx)

@@ -9,11 +9,12 @@ import { env } from "cloudflare:workers"
 import { afterEach, beforeEach, expect, inject, vi } from "vitest"
 import { loadConfig } from "../../src/config/load.ts"
 import type { Config } from "../../src/config/config.ts"
-import type { PlatformTrust } from "../../src/context.ts"
+import type { OriginHealth, PlatformTrust } from "../../src/context.ts"
 import type { AccessEvent, GuardRecord } from "../../src/core/event.ts"
 import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platform-certificate.ts"
 import type { ProblemDocument } from "../../src/core/problem.ts"
 import { createApplication } from "../../src/gateway.ts"
+import { createOriginHealth } from "../../src/origin-health.ts"
 import type { CertificateName, OriginRecord, SinkRecord } from "./provided.ts"
 
 /** Ports and certificates from `global-setup.ts`. */
@@ -87,6 +88,8 @@ export interface TestGateway {
   /** Names this gateway in the origin's and the sink's records, and ends every client id. */
   readonly name: string
   readonly config: Config
+  /** What this gateway has learned about its origins. */
+  readonly originHealth: OriginHealth
   readonly send: (parts?: RequestParts) => Promise<Exchanged>
   /** As `send`, without looking for an event. */
   readonly fetch: (parts?: RequestParts) => Promise<Response>
@@ -147,11 +150,13 @@ export function createGateway(
   const loaded = loadConfig(variables(name, typeof overrides === "function" ? overrides(name) : overrides))
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
   const { config } = loaded
+  const originHealth = createOriginHealth()
   const application = createApplication({
     config,
     trust: options.trust ?? { kind: "cloudflare" },
     nowMs: options.nowMs ?? (() => Date.now()),
     fillRandom: options.fillRandom ?? ((octets) => crypto.getRandomValues(octets)),
+    originHealth,
   })
   const handle = (parts: RequestParts, ctx: ExecutionContext): Promise<Response> => {
     // All tests have one address; only a test that brings a limit for it may run into one.
@@ -167,6 +172,7 @@ export function createGateway(
   return {
     name,
     config,
+    originHealth,
     fetch: fetchGateway,
     open: (parts = {}) => handle(parts, createExecutionContext()),
     send: async (parts) => {
