@@ -1,28 +1,58 @@
 /**
- * The object of one client: loads what it knows, lets `core/admission.ts` decide, stores, returns.
+ * The object of one client, or of one other key of a guard: loads what it knows, lets `core/client-gate.ts` decide, stores,
+ * returns.
  *
- * One instance per canonical client id, so one client's limits are decided in one place. Every call reads storage and
- * every admission writes it in the same synchronous turn; the output gate holds the answer until the write is durable.
- * Nothing is kept in memory: an instance that was replaced without noticing has no state of its own to admit from.
- * Called by the `client-gate` stage over RPC; no rule is decided here.
+ * One instance per canonical client id, so one client's limits and guards are decided in one place. Every call reads storage
+ * and every change writes it in the same synchronous turn; the output gate holds the answer until the write is durable.
+ * Nothing that decides is kept in memory: an instance that was replaced without noticing has no state of its own to admit
+ * from. Called by the `client-gate` stage over RPC; no rule is decided here.
+ *
+ * Stored: `gate`, one row of JSON with a version (`GateState`); `stopped`, one row of JSON (`StoppedState`); `outbox`, a row of
+ * JSON for each record of a guard (`GuardRecord`) that the queue has not taken yet.
  */
 import { DurableObject } from "cloudflare:workers"
-import { decideAdmission, releaseLeases, restoreGateState } from "../src/core/admission.ts"
-import type { AdmissionDecision, AdmissionRequest, GateState } from "../src/core/admission.ts"
+import { releaseLeases } from "../src/core/admission.ts"
+import { GUARD_RECORDS_MAX, RECORD_RETRY_MS } from "../src/core/bounds.ts"
+import { admitRequest, lendTokens, withGuards } from "../src/core/client-gate.ts"
+import type { GateDecision, GateRequest, LeaseGrant } from "../src/core/client-gate.ts"
+import { formatEventJson } from "../src/core/event.ts"
+import type { GuardRecord } from "../src/core/event.ts"
+import { administerGuard, recordOutcomes, settleGuards } from "../src/core/gate-guards.ts"
+import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../src/core/gate-guards.ts"
+import { inspectGate } from "../src/core/gate-report.ts"
+import type { GateReport } from "../src/core/gate-report.ts"
+import { EMPTY_GATE_STATE, isForgettable, nextWakeMs, restoreGateState } from "../src/core/gate-state.ts"
+import type { GateState } from "../src/core/gate-state.ts"
+import { parseGateSubject } from "../src/core/gate-subject.ts"
+import type { GateSubject } from "../src/core/gate-subject.ts"
+import { guardRecordOf } from "../src/core/guard-record.ts"
+import type { AdminAction } from "../src/core/guard.ts"
+import type { LeaseCall } from "../src/core/lease-protocol.ts"
+import type { NamedLimit } from "../src/core/limit.ts"
+import type { OutcomeResult } from "../src/core/outcome.ts"
+import { recordStopped, restoreStopped } from "../src/core/stopped.ts"
+import type { StoppedReport } from "../src/core/stopped.ts"
 
 /**
- * One row for all limits of the client: one row is read and at most one written per request however many limits apply,
- * and no crash can keep one limit's tokens and lose another's. The text is JSON with a version, see `GateState`.
+ * One row for everything that decides: one row is read and at most one written per call however many limits and guards
+ * apply, and no crash can keep one limit's tokens and lose another's.
  */
-const SCHEMA = "CREATE TABLE IF NOT EXISTS gate (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT"
-const READ = "SELECT state FROM gate"
-const WRITE = "INSERT INTO gate (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state"
+const SCHEMA = `
+CREATE TABLE IF NOT EXISTS gate (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS stopped (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL) STRICT;`
+const READ = { gate: "SELECT state FROM gate", stopped: "SELECT state FROM stopped" } as const
+const WRITE = {
+  gate: "INSERT INTO gate (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+  stopped: "INSERT INTO stopped (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+} as const
 
 /** The Durable Object class behind the binding `CLIENT_GATE`. */
-export class ClientGate extends DurableObject {
+export class ClientGate extends DurableObject<Env> {
   readonly #sql: SqlStorage
+  #hasTables = true
 
-  constructor(ctx: DurableObjectState, env: Cloudflare.Env) {
+  constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#sql = ctx.storage.sql
     // Synchronous, so no call can come in between and nothing has to block.
@@ -32,14 +62,36 @@ export class ClientGate extends DurableObject {
   /**
    * Decides on one request of this client. Rejects when storage fails; the caller then refuses.
    *
-   * Synchronous throughout: an `await` between reading and writing would let two calls admit on the same tokens.
+   * Synchronous throughout, like every method here: an `await` between reading and writing would let two calls admit on the
+   * same tokens.
    */
-  admit(request: AdmissionRequest): AdmissionDecision {
+  admit(request: GateRequest): GateDecision {
     const nowMs = Date.now()
-    const before = restoreGateState(this.#read(), nowMs)
-    const { state, decision } = decideAdmission(before, request, nowMs)
-    if (state !== before) this.#write(state)
-    return decision
+    const before = this.#load(nowMs)
+    const { state, answer, events } = admitRequest(before, request, nowMs)
+    this.#keep(before, state, events)
+    return answer
+  }
+
+  /** Lends an isolate tokens of this client's limits. Null for a call that was overtaken: nobody waits for its answer. */
+  lend(
+    call: LeaseCall,
+    terms: { readonly limits: readonly NamedLimit[]; readonly guards: readonly GuardDemand[] },
+  ): LeaseGrant | null {
+    const nowMs = Date.now()
+    const before = this.#load(nowMs)
+    const { state, answer, events } = lendTokens(before, call, terms, nowMs, Math.random())
+    this.#keep(before, state, events)
+    return answer
+  }
+
+  /** Records how an admitted request ended, for each guard that it passed. Returns whether one of them is open now. */
+  record(outcome: { readonly id: string; readonly result: OutcomeResult }, guards: readonly GuardOutcome[]): boolean {
+    const nowMs = Date.now()
+    const before = this.#load(nowMs)
+    const step = recordOutcomes(before.guards, guards, outcome, nowMs, Math.random())
+    this.#keep(before, withGuards(before, step.guards), step.events)
+    return step.isOpen
   }
 
   /**
@@ -48,17 +100,146 @@ export class ClientGate extends DurableObject {
    */
   release(leaseId: string): readonly string[] {
     const nowMs = Date.now()
-    const before = restoreGateState(this.#read(), nowMs)
+    const before = this.#load(nowMs)
     const { state, released } = releaseLeases(before, leaseId, nowMs)
-    if (state !== before) this.#write(state)
+    this.#keep(before, state, [])
     return released
   }
 
-  #read(): unknown {
-    return this.#sql.exec(READ).toArray()[0]?.["state"]
+  /** Adds what an isolate has refused of this client. A report that comes twice counts once. */
+  reportStopped(report: StoppedReport): void {
+    const before = restoreStopped(this.#read("stopped"))
+    const after = recordStopped(before, report, Date.now())
+    if (after !== before) this.#sql.exec(WRITE.stopped, JSON.stringify(after))
   }
 
-  #write(state: GateState): void {
-    this.#sql.exec(WRITE, JSON.stringify(state))
+  /** Returns how limits, leases and guards stand now, and what was stopped. Changes nothing. */
+  inspect(): GateReport {
+    const nowMs = Date.now()
+    return inspectGate(this.#load(nowMs), restoreStopped(this.#read("stopped")), nowMs)
   }
+
+  /**
+   * Does to one guard of this client what an administrator asks: closes it (`unblock`), closes it and forgets its escalation
+   * (`reset`), or opens it (`block`). Isolates learn of it within one lease life, of an unblock within five seconds. Returns
+   * false for an action that is out of range.
+   *
+   * @param guard name and configuration of the guard; it need not have been asked before
+   */
+  administer(guard: GuardDemand, action: AdminAction): boolean {
+    const nowMs = Date.now()
+    const before = this.#load(nowMs)
+    const step = administerGuard(before.guards, guard, action, nowMs)
+    this.#keep(before, withGuards(before, step.guards), step.events)
+    return step.isApplied
+  }
+
+  /**
+   * Reports blocks that have ended, offers records to the queue again, and forgets a key that nothing is left to remember
+   * of. Decides nothing, so it may come late, twice or never.
+   */
+  override async alarm(): Promise<void> {
+    const { storage } = this.ctx
+    // A failing alarm is repeated a few times and then dropped for good: the next one is set before anything can fail.
+    await storage.setAlarm(Date.now() + RECORD_RETRY_MS)
+    try {
+      const nowMs = Date.now()
+      const before = this.#load(nowMs)
+      const { guards, events } = settleGuards(before.guards, nowMs)
+      const after = withGuards(before, guards)
+      this.#keep(before, after, events)
+      const isDelivered = await this.#deliver()
+      if (!isDelivered) return
+      const isOver = this.#isKeyed && isForgettable(this.#load(Date.now()), Date.now())
+      if (isOver) await this.#forget()
+      else await this.#schedule(this.#load(Date.now()))
+    } catch (error) {
+      logFailure("gate_alarm_failed", error)
+    }
+  }
+
+  get #isKeyed(): boolean {
+    return this.#subject.keyKind !== "client"
+  }
+
+  get #subject(): GateSubject {
+    return parseGateSubject(this.ctx.id.name ?? "")
+  }
+
+  #load(nowMs: number): GateState {
+    return restoreGateState(this.#read("gate"), nowMs)
+  }
+
+  #read(table: keyof typeof READ): unknown {
+    if (!this.#hasTables) this.#sql.exec(SCHEMA)
+    this.#hasTables = true
+    return this.#sql.exec(READ[table]).toArray()[0]?.["state"]
+  }
+
+  /** Stores a state and what has to be reported in the same turn, so that neither can be there without the other. */
+  #keep(before: GateState, after: GateState, events: readonly NamedGuardEvent[]): void {
+    if (after !== before) this.#sql.exec(WRITE.gate, JSON.stringify(after))
+    for (const { guard, event } of events) {
+      const record = guardRecordOf(event, { guard, ...this.#subject })
+      this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(record))
+      console.log(formatEventJson(record))
+    }
+    const isNewKey = this.#isKeyed && before === EMPTY_GATE_STATE && after !== before
+    if (events.length > 0) this.ctx.waitUntil(this.#report(after))
+    else if (isNewKey) this.ctx.waitUntil(this.#schedule(after))
+  }
+
+  async #report(state: GateState): Promise<void> {
+    try {
+      // The alarm first: should the queue not take the records, or this instance end, they are offered again.
+      await this.ctx.storage.setAlarm(Date.now() + RECORD_RETRY_MS)
+      if (await this.#deliver()) await this.#schedule(state)
+    } catch (error) {
+      logFailure("guard_record_delayed", error)
+    }
+  }
+
+  /** Offers all waiting records to the queue. Returns false when it did not take them. */
+  async #deliver(): Promise<boolean> {
+    this.#dropExcess()
+    const waiting = this.#sql
+      .exec<{ id: number; record: string }>("SELECT id, record FROM outbox ORDER BY id")
+      .toArray()
+    const last = waiting.at(-1)
+    if (last === undefined) return true
+    if (this.env.EVENTS !== undefined) {
+      const events = waiting.map(({ record }) => JSON.parse(record) as GuardRecord)
+      try {
+        await this.env.EVENTS.send({ version: 1, events, dropped: 0 })
+      } catch (error) {
+        logFailure("guard_record_delayed", error)
+        return false
+      }
+    }
+    this.#sql.exec("DELETE FROM outbox WHERE id <= ?", last.id)
+    return true
+  }
+
+  #dropExcess(): void {
+    const { rowsWritten } = this.#sql.exec(
+      "DELETE FROM outbox WHERE id <= (SELECT MAX(id) FROM outbox) - ?",
+      GUARD_RECORDS_MAX,
+    )
+    if (rowsWritten > 0) logFailure("guard_records_dropped", rowsWritten)
+  }
+
+  async #schedule(state: GateState): Promise<void> {
+    const wakeMs = nextWakeMs(state, this.#isKeyed)
+    if (wakeMs === null) await this.ctx.storage.deleteAlarm()
+    else await this.ctx.storage.setAlarm(wakeMs)
+  }
+
+  async #forget(): Promise<void> {
+    this.#hasTables = false
+    await this.ctx.storage.deleteAll()
+  }
+}
+
+function logFailure(event: string, reason: unknown): void {
+  console.error(JSON.stringify({ level: "error", event, reason: String(reason) }))
 }

@@ -6,9 +6,10 @@
  * in the object's row. For the tests and for the command that reports on all vectors. Touches no file.
  */
 import { isDeepStrictEqual } from "node:util"
-import { decideAdmission, EMPTY_GATE_STATE, parseGateState, releaseLeases, renewLeases } from "../src/core/admission.ts"
-import type { GateState } from "../src/core/admission.ts"
+import { decideAdmission, releaseLeases, renewLeases } from "../src/core/admission.ts"
 import * as concurrency from "../src/core/concurrency.ts"
+import { EMPTY_GATE_STATE, parseGateState } from "../src/core/gate-state.ts"
+import type { GateState } from "../src/core/gate-state.ts"
 import * as bucket from "../src/core/gcra.ts"
 import { isNamedLimit } from "../src/core/limit.ts"
 import type { NamedLimit } from "../src/core/limit.ts"

@@ -5,10 +5,10 @@
  */
 import type { Context, MiddlewareHandler } from "hono"
 import type { Config, ConfiguredClient, Route } from "./config/config.ts"
-import type { AdmissionDecision } from "./core/admission.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
 import type { OutcomeResult } from "./core/outcome.ts"
+import type { GateVerdict } from "./core/gate-verdict.ts"
 import type { ProblemCode } from "./core/problem.ts"
 import type { TraceContext } from "./core/trace-context.ts"
 
@@ -28,7 +28,11 @@ export interface Exchange {
   client?: ConfiguredClient
   /** Set when the limit per address did not answer and the request passed uncounted. */
   ipLimit?: "unavailable"
-  admission?: AdmissionDecision
+  gate?: GateVerdict
+  /** What the answer counted as for the guards of the route; neutral answers are not noted. */
+  guardOutcome?: "success" | "failure"
+  /** Why a guard could not be told how the request ended. */
+  guardUntold?: string
   originMs?: number
   /** Set when the origin of the route answered badly too often lately. */
   originUnhealthy?: true

@@ -91,10 +91,11 @@ export const PIPELINE = [
   {
     verb: "admit",
     stage: "client-gate",
-    decides: "spends from all of the client's limits or from none, exactly, in the client's own object",
-    refuses: ["rate-limited", "quota-exceeded", "concurrency-exceeded", "service-unavailable"],
+    decides:
+      "guards closed, and something taken from all of the client's limits or from none: exactly, over every isolate",
+    refuses: ["client-blocked", "rate-limited", "quota-exceeded", "concurrency-exceeded", "service-unavailable"],
     because:
-      "It is the last and the costliest admission: it asks another object, and it must not count what was refused before.",
+      "It may ask another object, it must not count what was refused before, and its guards have to see every failure behind it.",
   },
   {
     verb: "forward",

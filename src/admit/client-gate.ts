@@ -1,26 +1,34 @@
 /**
- * Stage `client-gate`: asks the client's own object for admission, and gives back what a request holds while it runs.
+ * Stage `client-gate`: whether a client's limits and guards let a request pass, and what its outcome tells the guards.
  *
- * The rule is `core/admission.ts`, inside the object; what a call of the object can do wrong is `client-object.ts`, and
- * when it is not known what the object said, the request is refused. A place among the requests that run at once is given
- * back when the answer has reached the caller; should that fail, it ends by itself.
+ * Decided by tokens that the client's object has lent this isolate (`client-leases.ts`), or else by the object itself, by
+ * the rules of `core/client-gate.ts`; when it is not known what the object says, the request is refused. A place among the
+ * requests in progress is given back when the answer has reached the caller; should that fail, it ends by itself.
  */
-import { callClientObject } from "../client-object.ts"
-import type { ConfiguredClient, Route } from "../config/config.ts"
+import { createClientLeases, type LeaseSubject } from "../gate/client-leases.ts"
+import { createClientObjects, type ObjectFailure } from "../gate/client-object.ts"
+import type { ConfiguredClient, Guard, Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import type { AdmissionDecision, AdmissionRequest } from "../core/admission.ts"
-import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { LEASE_HOLDERS_PER_ISOLATE_MAX, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import type { GateDecision } from "../core/client-gate.ts"
+import { parseConnection } from "../core/forwarding.ts"
+import type { GuardStanding } from "../core/gate-guards.ts"
+import { demandOf, isLendableGuard, planGate, type GatePlan } from "../core/gate-plan.ts"
+import { keyedObjectName, keyedSubject } from "../core/gate-subject.ts"
+import { verdictOfDecision, type GateRefusal, type GateVerdict } from "../core/gate-verdict.ts"
 import { formatHex } from "../core/hex.ts"
-import { limitsFor } from "../core/limit-set.ts"
 import type { NamedLimit } from "../core/limit.ts"
 import type { ProblemCode } from "../core/problem.ts"
 import {
+  formatLegacyFields,
   formatRateLimit,
   formatRateLimitPolicy,
   formatRateLimitShadow,
   formatRetryAfter,
 } from "../core/ratelimit-fields.ts"
+import { tellGuards, type PassedGuard } from "../gate/guard-outcomes.ts"
 import { refuse } from "../reply.ts"
+import { createStoppedCounter } from "../gate/stopped-counts.ts"
 
 /** What is refused, by the kind of the limit that decides how long. */
 const CODES: Readonly<Record<NamedLimit["kind"], ProblemCode>> = {
@@ -29,46 +37,184 @@ const CODES: Readonly<Record<NamedLimit["kind"], ProblemCode>> = {
   concurrency: "concurrency-exceeded",
 }
 
+/** What one client meets on one route, worked out once. */
+interface Gate extends GatePlan {
+  readonly subject: LeaseSubject
+}
+
 /** Returns the stage. */
-export function createClientGateStage({ fillRandom }: Gateway): StageHandler {
-  const limitsOf = createLimitCache()
+export function createClientGateStage(gateway: Gateway): StageHandler {
+  const { config, fillRandom, nowMs, originHealth } = gateway
+  const objects = createClientObjects(gateway)
+  const leases = createClientLeases(gateway, objects)
+  const stopped = createStoppedCounter(gateway, objects)
+  const blocked = new Map<string, { readonly verdict: GateVerdict; readonly atMs: number; readonly untilMs: number }>()
+  const gateOf = createGateCache()
+  const mintId = (): string => formatHex(fillRandom(new Uint8Array(16)))
+
   return async function clientGate(c, next) {
     const { exchange } = c.var
+    if (exchange.client === undefined) return next()
     const route = required(exchange.route, "route")
-    if (route.limitSets.length === 0) return next()
-    const client = required(exchange.client, "client")
-    const limits = limitsOf(route, client)
-    // Minted here: under an id that callers may choose, all their requests would share one place.
-    const leaseId = limits.some(({ kind }) => kind === "concurrency")
-      ? formatHex(fillRandom(new Uint8Array(16)))
-      : undefined
-    const request: AdmissionRequest = { limits, cost: route.cost, ...(leaseId === undefined ? {} : { leaseId }) }
-    const asked = await callClientObject(c, client.id, async (gate): Promise<AdmissionDecision> => gate.admit(request))
-    if ("failure" in asked) {
-      // The object may have admitted before its answer was lost. One that is overloaded has not, and is left alone.
-      if (leaseId !== undefined && !asked.overloaded) giveBack(c, client.id, leaseId)
-      return refuseUnknown(c, asked.failure, asked.overloaded)
-    }
-    exchange.admission = asked.answer
-    const refusal = asked.answer.admitted ? undefined : refuseLimited(c, asked.answer)
-    if (refusal !== undefined) c.res = refusal
-    else if (leaseId === undefined) await next()
-    else await hold(c, next, () => giveBack(c, client.id, leaseId))
-    setFields(c, asked.answer)
+    const { client } = exchange
+    await pass(c, route, client, next)
+    if (exchange.outcome === "refused" && exchange.problem !== undefined) stopped.add(c, client.id, exchange.problem)
     return undefined
+  }
+
+  async function pass(
+    c: GatewayContext,
+    route: Route,
+    client: ConfiguredClient,
+    next: () => Promise<void>,
+  ): Promise<void> {
+    const { exchange } = c.var
+    const gate = gateOf(route, client)
+    // Minted here: under ids that callers may choose, all their requests would share one place and one outcome.
+    const id = gate.isLent && gate.own.length + gate.keyed.length === 0 ? "" : mintId()
+    const asked = gate.isLent
+      ? await leases.decide(c, gate.subject, route.cost)
+      : await askObject(c, gate, { id, cost: route.cost })
+    const verdict = soften(c, route, asked)
+    exchange.gate = verdict
+    const passed = verdict.standings.flatMap((standing) => {
+      const guard = gate.own.find(({ name }) => name === standing.name)
+      return guard === undefined ? [] : [passedGuard(guard, gate.subject, standing)]
+    })
+    const refusal = verdict.refusal ?? (await askKeyed(c, gate, { id, clientId: client.id }, passed))
+    const holdsPlace = gate.takesPlace && asked.refusal === undefined
+    const giveBack = (): void =>
+      c.executionCtx.waitUntil(objects.call(c, client.id, async (object) => object.release(id)))
+    if (refusal !== undefined) {
+      c.res = refuseBy(c, route, refusal)
+      exchange.gate = { ...verdict, refusal }
+      if (holdsPlace || mayHoldPlace(gate, refusal)) giveBack()
+    } else if (holdsPlace) await hold(c, next, giveBack)
+    else await next()
+    if (passed.length > 0) await tellGuards(c, objects, id, passed, refusal !== undefined)
+    // An origin's word to a guard is not for the caller.
+    for (const { outcomes } of route.guards) {
+      if (outcomes.verdictHeader !== null) c.res.headers.delete(outcomes.verdictHeader)
+    }
+    setFields(c, verdict, config.hasLegacyFields)
+  }
+
+  async function askObject(
+    c: GatewayContext,
+    gate: Gate,
+    { id, cost }: { readonly id: string; readonly cost: number },
+  ): Promise<GateVerdict> {
+    const { objectName, key, limits, guards } = gate.subject
+    const now = nowMs()
+    const known = blocked.get(key)
+    if (known !== undefined && now < known.untilMs) return later(known.verdict, now - known.atMs)
+    const place = gate.takesPlace ? { leaseId: id } : {}
+    const asked = await objects.call(c, objectName, async (object): Promise<GateDecision> =>
+      object.admit({ limits, guards, cost, admissionId: id, ...place }),
+    )
+    if ("failure" in asked) return unavailable(asked.failure)
+    const verdict = verdictOfDecision(asked.answer)
+    const cacheForMs = asked.answer.block?.cacheForMs ?? 0
+    if (cacheForMs > 0) {
+      if (blocked.size >= LEASE_HOLDERS_PER_ISOLATE_MAX) blocked.clear()
+      const atMs = nowMs()
+      blocked.set(key, { verdict: { ...verdict, decidedBy: "local" }, atMs, untilMs: atMs + cacheForMs })
+    } else blocked.delete(key)
+    return verdict
+  }
+
+  function passedGuard(guard: Guard, subject: LeaseSubject, standing: GuardStanding): PassedGuard {
+    return { guard, objectName: subject.objectName, standing, dropLease: () => leases.drop(subject) }
+  }
+
+  /** Asks guards of other keys, each at an object of its own; the first that refuses decides. */
+  async function askKeyed(
+    c: GatewayContext,
+    gate: Gate,
+    { id, clientId }: { readonly id: string; readonly clientId: string },
+    passed: PassedGuard[],
+  ): Promise<GateRefusal | undefined> {
+    for (const guard of gate.keyed) {
+      const subject = await keyedSubjectOf(c, guard, clientId)
+      const verdict = isLendableGuard(guard)
+        ? await leases.decide(c, subject, 1)
+        : await askObject(c, { ...gate, subject, takesPlace: false }, { id, cost: 1 })
+      if (verdict.refusal !== undefined) return verdict.refusal
+      const [standing] = verdict.standings
+      if (standing !== undefined) passed.push(passedGuard(guard, subject, standing))
+    }
+    return undefined
+  }
+
+  /** An unhealthy origin's 429s help nobody: limits of a soft route then refuse nothing, and the record says what they would. */
+  function soften(c: GatewayContext, route: Route, verdict: GateVerdict): GateVerdict {
+    if (route.action.kind !== "forward") return verdict
+    if (!originHealth.isUnhealthy(route.action.origin.name, nowMs())) return verdict
+    c.var.exchange.originUnhealthy = true
+    if (!route.isSoft || verdict.refusal?.kind !== "limit") return verdict
+    return { ...verdict, refusal: undefined, softened: verdict.refusal.violated }
+  }
+
+  /** What an isolate holds, or asks for, of one guard of another key. */
+  async function keyedSubjectOf(c: GatewayContext, guard: Guard, clientId: string): Promise<LeaseSubject> {
+    const subject = keyedSubject(guard, clientId, keyValue(c, guard))
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(subject.text))
+    const objectName = keyedObjectName(subject, formatHex(new Uint8Array(digest)))
+    return { key: `${objectName}\n${guard.name}`, objectName, limits: [], guards: [demandOf(guard)] }
   }
 }
 
-/** Returns a function that works out the limits of a client on a route once: there are as many answers as pairs of them. */
-function createLimitCache(): (route: Route, client: ConfiguredClient) => readonly NamedLimit[] {
-  const cache = new WeakMap<Route, WeakMap<ConfiguredClient, readonly NamedLimit[]>>()
+/** Returns a function that works out what a client meets on a route once: there are as many answers as pairs of them. */
+function createGateCache(): (route: Route, client: ConfiguredClient) => Gate {
+  const cache = new WeakMap<Route, WeakMap<ConfiguredClient, Gate>>()
   return (route, client) => {
     const known = cache.get(route)?.get(client)
     if (known !== undefined) return known
-    const limits = limitsFor(route.limitSets, client)
-    cache.set(route, (cache.get(route) ?? new WeakMap()).set(client, limits))
-    return limits
+    const plan = planGate(route.limitSets, route.guards, client)
+    const names = [...plan.limits, ...plan.own].map(({ name }) => name)
+    const gate: Gate = {
+      ...plan,
+      // Routes with the same limits and guards share a lease: names are unique among both in one configuration.
+      subject: {
+        key: [client.id, ...names].join("\n"),
+        objectName: client.id,
+        limits: plan.limits,
+        guards: plan.demands,
+      },
+    }
+    cache.set(route, (cache.get(route) ?? new WeakMap()).set(client, gate))
+    return gate
   }
+}
+
+/** The value that a guard of another key counts for. A field that ends at the gateway is none: the origin never sees it. */
+function keyValue(c: GatewayContext, { key }: Guard): string | null {
+  const { headers } = c.req.raw
+  if (key.kind !== "header") return headers.get("cf-connecting-ip")
+  return parseConnection(headers.get("connection")).has(key.name) ? null : headers.get(key.name)
+}
+
+/** A refusal that is remembered, some time later. */
+function later(verdict: GateVerdict, elapsedMs: number): GateVerdict {
+  const { refusal } = verdict
+  if (refusal?.kind !== "blocked" || refusal.retryAfterMs === null) return verdict
+  return { ...verdict, refusal: { ...refusal, retryAfterMs: Math.max(1, refusal.retryAfterMs - elapsedMs) } }
+}
+
+function unavailable({ reason, isOverloaded }: ObjectFailure): GateVerdict {
+  return {
+    decidedBy: "asked",
+    policies: [],
+    shadowed: [],
+    softened: [],
+    standings: [],
+    refusal: { kind: "unavailable", reason, isOverloaded },
+  }
+}
+
+/** Whether the object may have admitted before its answer was lost. One that is overloaded has not, and is left alone. */
+function mayHoldPlace(gate: Gate, refusal: GateRefusal): boolean {
+  return gate.takesPlace && refusal.kind === "unavailable" && !refusal.isOverloaded
 }
 
 /** Lets the request go on, and calls `release` exactly once: when its answer has been delivered or never will be. */
@@ -107,35 +253,40 @@ function createPassage(headers: Headers): TransformStream<Uint8Array, Uint8Array
   return /^[0-9]{1,15}$/.test(length) ? new FixedLengthStream(Number(length)) : new IdentityTransformStream()
 }
 
-/** Tells the object that a request is over. Nobody waits for it; when it fails, the lease ends by itself. */
-function giveBack(c: GatewayContext, clientId: string, leaseId: string): void {
-  c.executionCtx.waitUntil(callClientObject(c, clientId, async (gate) => gate.release(leaseId)))
+function refuseBy(c: GatewayContext, route: Route, refusal: GateRefusal): Response {
+  const retryAfter = (ms: number | null): readonly (readonly [string, string])[] =>
+    ms === null ? [] : [["Retry-After", formatRetryAfter(ms)]]
+  switch (refusal.kind) {
+    case "limit":
+      return refuse(c, CODES[refusal.refusedBy], {
+        reason: refusal.isLost ? "limit_state_lost" : "limit",
+        violatedPolicies: refusal.violated,
+        fields: retryAfter(refusal.retryAfterMs),
+      })
+    case "blocked":
+      return refuse(c, "client-blocked", {
+        reason: `guard_${refusal.reason}`,
+        status: route.blockedStatus,
+        fields: retryAfter(refusal.retryAfterMs),
+      })
+    case "unavailable":
+      return refuse(c, "service-unavailable", {
+        reason: refusal.reason,
+        overloaded: refusal.isOverloaded,
+        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
+      })
+    case "fault":
+      // What the object finds out of range is the gateway's own fault, not the client's.
+      return refuse(c, "internal-error", { reason: refusal.reason })
+  }
 }
 
-function refuseLimited(c: GatewayContext, decision: Extract<AdmissionDecision, { admitted: false }>): Response {
-  // A request that the object finds out of range is the configuration's fault, not the client's.
-  if (decision.reason === "invalid-request") return refuse(c, "internal-error", { reason: "admission_invalid_request" })
-  return refuse(c, CODES[decision.refusedBy], {
-    reason: decision.lost.length > 0 ? "limit_state_lost" : "limit",
-    violatedPolicies: decision.violated,
-    fields: decision.retryAfterMs === null ? [] : [["Retry-After", formatRetryAfter(decision.retryAfterMs)]],
-  })
-}
-
-function refuseUnknown(c: GatewayContext, reason: string, overloaded: boolean): Response {
-  return refuse(c, "service-unavailable", {
-    reason,
-    overloaded,
-    fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
-  })
-}
-
-function setFields(c: GatewayContext, { policies, shadowPolicies, shadowed }: AdmissionDecision): void {
-  const advertised = [...policies, ...shadowPolicies]
+function setFields(c: GatewayContext, { policies, shadowed, softened }: GateVerdict, hasLegacyFields: boolean): void {
   const fields = {
-    "RateLimit-Policy": formatRateLimitPolicy(advertised),
-    RateLimit: formatRateLimit(advertised),
-    "RateLimit-Shadow": formatRateLimitShadow(shadowed),
+    "RateLimit-Policy": formatRateLimitPolicy(policies),
+    RateLimit: formatRateLimit(policies),
+    "RateLimit-Shadow": formatRateLimitShadow([...shadowed, ...softened].toSorted()),
   }
   for (const [name, value] of Object.entries(fields)) if (value !== undefined) c.res.headers.set(name, value)
+  if (hasLegacyFields) for (const [name, value] of formatLegacyFields(policies)) c.res.headers.set(name, value)
 }

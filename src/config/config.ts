@@ -1,10 +1,9 @@
 /**
  * The configuration as the gateway uses it: complete, resolved, frozen. Built only by `config/load.ts`.
  */
-import type { GuardConfig } from "../core/guard-config.ts"
+import type { RouteGuard } from "../core/gate-plan.ts"
 import type { Client, ClientDirectory } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
-import type { OutcomeRules } from "../core/outcome.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
 import type { BaseUrl } from "./schema.ts"
 
@@ -13,18 +12,8 @@ export interface ConfiguredClient extends Client, ClientLimits {
   readonly place: string
 }
 
-/** Who a guard counts for: the client, its network address (IPv4 address or IPv6 /64), or the value of a request field. */
-export type GuardKey =
-  | { readonly kind: "client" }
-  | { readonly kind: "address" }
-  | { readonly kind: "header"; readonly name: string }
-
 /** A named guard: when it opens, whom it counts for, and which answers are failures. */
-export interface Guard extends GuardConfig {
-  readonly name: string
-  readonly key: GuardKey
-  readonly outcomes: OutcomeRules
-}
+export type Guard = RouteGuard
 
 /** A service behind the gateway. */
 export interface Origin {

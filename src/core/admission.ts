@@ -2,15 +2,11 @@
  * Whether one request of one client is admitted: every limit of the request is tried, and if any refuses, none is
  * consumed.
  *
- * Called by the client's object (`durable-objects/client-gate.ts`), which loads, asks, stores and returns; what one limit
- * says is `core/limit.ts`. Pure and total. What is stored carries a version and is validated when read; what cannot be
- * read admits nothing until it has refilled, ended or expired, so a damaged row never mints tokens.
- *
- * Stored shape, one JSON text per client: {@link GateState}.
+ * Called by `core/client-gate.ts`, which knows what is lent of these limits and what guards say; what one limit says is
+ * `core/limit.ts`. Pure and total.
  */
-import { isLeaseId, isSameLeases, parseConcurrencyState, releaseLease, renewLease } from "./concurrency.ts"
+import { isLeaseId, isSameLeases, releaseLease, renewLease } from "./concurrency.ts"
 import type { ConcurrencyState } from "./concurrency.ts"
-import { parseBucketState } from "./gcra.ts"
 import { askLimit, isNamedLimit, isUnknownLimit } from "./limit.ts"
 import type {
   ConcurrencyStatus,
@@ -20,8 +16,7 @@ import type {
   NamedLimit,
   PolicyStatus,
 } from "./limit.ts"
-import { parseQuotaState } from "./quota.ts"
-import { isCount, isInstant, membersOf } from "./untrusted.ts"
+import { isCount } from "./untrusted.ts"
 
 /** One request, as the object sees it. */
 export interface AdmissionRequest {
@@ -37,12 +32,8 @@ export interface AdmissionRequest {
   readonly leaseId?: string
 }
 
-/**
- * Everything that the gate remembers about the limits of one client. A limit stays when a request does not name it: two
- * versions of the Worker may take turns with different limits, and forgetting would give the client a full one each time.
- */
-export interface GateState extends LimitStates {
-  readonly version: 1
+/** The limits of one client, as much of what is stored as an admission needs. */
+export interface AdmissionState extends LimitStates {
   /** Set once stored state was unreadable, to that instant (epoch ms): a limit that is missing had nothing to give then. */
   readonly lostAtMs?: number
 }
@@ -89,33 +80,6 @@ interface LimitRefusal {
   readonly retryAfterMs: number | null
 }
 
-/** The state of a client that the gate has never seen: every limit starts as its configuration says. */
-export const EMPTY_GATE_STATE: GateState = { version: 1, buckets: {}, quotas: {}, concurrency: {} }
-
-/** Returns the state in an untrusted value, or undefined unless all of it is in range and of this version. */
-export function parseGateState(value: unknown): GateState | undefined {
-  const { version, lostAtMs, ...states } = membersOf(value)
-  const buckets = parseRecord(states["buckets"], parseBucketState)
-  const quotas = parseRecord(states["quotas"], parseQuotaState)
-  const concurrency = parseRecord(states["concurrency"], parseConcurrencyState)
-  if (version !== 1 || buckets === undefined || quotas === undefined || concurrency === undefined) return undefined
-  const state: GateState = { version, buckets, quotas, concurrency }
-  if (lostAtMs === undefined) return state
-  return isInstant(lostAtMs) ? { ...state, lostAtMs } : undefined
-}
-
-/**
- * Returns the state to decide on from what storage holds. Nothing stored is a new client. A text that is no state of
- * this version is a loss: at `nowMs` every bucket then counts as empty, every quota as used up and every slot as taken,
- * because whatever was in them may have been spent.
- *
- * @param stored the stored text, undefined when there is none
- */
-export function restoreGateState(stored: unknown, nowMs: number): GateState {
-  if (stored === undefined) return EMPTY_GATE_STATE
-  return parseGateState(parseJson(stored)) ?? { ...EMPTY_GATE_STATE, lostAtMs: nowMs }
-}
-
 /**
  * Decides on one request. The returned state is the very object that was passed in when nothing has to be stored: a
  * refusal or an observation that only let time pass, which the next call works out again. An admission that took
@@ -126,11 +90,11 @@ export function restoreGateState(stored: unknown, nowMs: number): GateState {
  * A shadow limit is asked like the others and refuses nothing; it is reported apart. When the request is admitted, it takes
  * what it can give, each one by itself.
  */
-export function decideAdmission(
-  state: GateState,
+export function decideAdmission<State extends AdmissionState>(
+  state: State,
   request: AdmissionRequest,
   nowMs: number,
-): { readonly state: GateState; readonly decision: AdmissionDecision } {
+): { readonly state: State; readonly decision: AdmissionDecision } {
   if (!isValidRequest(request)) return { state, decision: INVALID_REQUEST }
 
   const { limits, cost, leaseId = "" } = request
@@ -174,11 +138,11 @@ export function decideAdmission(
  * a late or repeated release there is none, and the returned state is the very object that was passed in unless other
  * leases have expired meanwhile.
  */
-export function releaseLeases(
-  state: GateState,
+export function releaseLeases<State extends AdmissionState>(
+  state: State,
   leaseId: string,
   nowMs: number,
-): { readonly state: GateState; readonly released: readonly string[] } {
+): { readonly state: State; readonly released: readonly string[] } {
   const released: string[] = []
   let next = state
   for (const [name, stored] of Object.entries(state.concurrency)) {
@@ -195,12 +159,12 @@ export function releaseLeases(
  *
  * @param limits those that the request was admitted with; other kinds and what is out of range is passed over
  */
-export function renewLeases(
-  state: GateState,
+export function renewLeases<State extends AdmissionState>(
+  state: State,
   limits: readonly NamedLimit[],
   leaseId: string,
   nowMs: number,
-): { readonly state: GateState; readonly renewed: readonly string[] } {
+): { readonly state: State; readonly renewed: readonly string[] } {
   const renewed: string[] = []
   let next = state
   for (const limit of limits.filter(isNamedConcurrency)) {
@@ -253,40 +217,12 @@ function sortedNames(answers: readonly LimitAnswer[]): readonly string[] {
   return answers.map(({ limit }) => limit.name).toSorted()
 }
 
-function keepLeases(state: GateState, name: string, before: ConcurrencyState, after: ConcurrencyState): GateState {
+function keepLeases<State extends AdmissionState>(
+  state: State,
+  name: string,
+  before: ConcurrencyState,
+  after: ConcurrencyState,
+): State {
   if (isSameLeases(before, after)) return state
   return { ...state, concurrency: { ...state.concurrency, [name]: after } }
-}
-
-function parseRecord<State>(
-  value: unknown,
-  parse: (member: unknown) => State | undefined,
-): Readonly<Record<string, State>> | undefined {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined
-  const parsed: [string, State][] = []
-  for (const [name, member] of Object.entries(value)) {
-    const state = parse(member)
-    if (state === undefined) return undefined
-    parsed.push([name, state])
-  }
-  return Object.fromEntries(parsed)
-}
-
-function parseJson(text: unknown): unknown {
-  if (typeof text !== "string") return undefined
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
-/** Returns the limit that an operator would ask about first. One that refuses for want of a place has nothing left. */
-export function decisivePolicy(
-  decision: AdmissionDecision,
-): { readonly name: string; readonly remaining: number } | undefined {
-  const { policies, shadowPolicies } = decision
-  const [refusing] = decision.admitted ? [] : decision.violated
-  if (refusing !== undefined) return policies.find(({ name }) => name === refusing) ?? { name: refusing, remaining: 0 }
-  return [...policies, ...shadowPolicies].toSorted((a, b) => a.remaining - b.remaining)[0]
 }

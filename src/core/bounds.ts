@@ -107,3 +107,27 @@ export const TOKEN_LEASE_BLOCK_CACHE_MS_MAX = 5_000
 export const TOKEN_LEASE_ANSWERS_MAX = 2
 /** Least time, in ms, in which a limit worth lending refills. Requests that gather during one trip would empty a smaller one. */
 export const TOKEN_LEASE_FILL_MS_MIN = 500
+/** How long an isolate refuses requests of a client by itself after the client's object was overloaded, in ms. */
+export const OVERLOAD_DENY_MS = 1_000
+/** Sets of limits of clients that one isolate keeps leases for; beyond it the oldest is dropped, and its tokens burn. */
+export const LEASE_HOLDERS_PER_ISOLATE_MAX = 10_000
+/** Problem codes that one report of refusals may name; the gateway has fewer. */
+export const STOPPED_REASONS_MAX = 100
+/** Days whose refusals one client's object keeps apart. */
+export const STOPPED_DAYS_MAX = 90
+/** How long an object remembers the last report of an isolate, in ms: far longer than one is repeated. */
+export const STOPPED_REPORTER_MEMORY_MS = 600_000
+/** Clients whose refusals one isolate counts at a time; beyond it the event alone tells of a refusal. */
+export const STOPPED_CLIENTS_MAX = 10_000
+/** Records of guards that one object keeps while the queue does not take them; beyond it the oldest are dropped, and said so. */
+export const GUARD_RECORDS_MAX = 100
+/** After how long without a request the object of a guard's other key forgets it, in ms, if nothing is left to remember. */
+export const GUARD_KEY_IDLE_MS = 3_600_000
+/** How long a record waits before it is offered to the queue again, in ms. */
+export const RECORD_RETRY_MS = 5_000
+/** Isolates whose last report one object remembers. */
+export const STOPPED_REPORTERS_MAX = 1_000
+/** Longest wait for one call for tokens, in ms: two of them fit the longest wait of a request. */
+export const LEASE_CALL_TIMEOUT_MS = 2_500
+/** Least burst of a limit worth lending, in tokens: half of it is what all isolates together may hold ahead of need. */
+export const TOKEN_LEASE_BURST_MIN = 10

@@ -58,6 +58,8 @@ export interface AccessEvent {
   readonly guard_retry_after_ms?: number
   /** What this answer counts as for the guards of the route. */
   readonly guard_outcome?: "success" | "failure"
+  /** Why a guard could not be told how the request ended. */
+  readonly guard_untold?: string
   /** The origin answered badly too often lately. */
   readonly origin_unhealthy?: true
   /** Names of the limits in shadow mode that would have refused, separated by commas. */

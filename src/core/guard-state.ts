@@ -142,6 +142,11 @@ export function startEpoch(state: GuardState): GuardState {
   return { ...state, epoch: increment(state.epoch), failures: [], pending: [], recorded: [] }
 }
 
+/** Returns true when nothing would be decided otherwise if the guard were forgotten, but for outcomes still on their way. */
+export function isForgettableGuard({ failures, attempt, openUntilMs, pending, recorded }: GuardState): boolean {
+  return failures.length + pending.length + recorded.length === 0 && attempt === 0 && openUntilMs === null
+}
+
 /** Returns how the guard stands. */
 export function statusOf({ openUntilMs, failures, attempt, openedTotal, epoch, lastSeenMs }: GuardState): GuardStatus {
   return {

@@ -216,10 +216,12 @@ export function acceptAnswer(holder: LeaseHolder, answer: LeaseAnswer, nowMs: nu
  * are refused; the first is repeated with a new call. A late answer to it is not taken any more.
  *
  * @param seq the number of the call; any other changes nothing
+ * @param isFinal calling again would not help, or would make it worse: the waiting requests are refused now
  */
-export function abandonCall(holder: LeaseHolder, seq: number): HolderStep {
+export function abandonCall(holder: LeaseHolder, seq: number, isFinal = false): HolderStep {
   if (holder.call?.seq !== seq) return { holder, settled: [], ask: false }
-  return giveUpOrAsk({ ...holder, call: null, failedCalls: holder.failedCalls + 1 })
+  const failedCalls = isFinal ? TOKEN_LEASE_ATTEMPTS_MAX : holder.failedCalls + 1
+  return giveUpOrAsk({ ...holder, call: null, failedCalls })
 }
 
 /** Forgets a waiting request, whose client went away. */

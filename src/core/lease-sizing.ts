@@ -5,7 +5,7 @@
  * speculative only with rate that nobody asks for. Nothing here affects exactness: whatever the answer is, the ledger
  * takes it from every member at once and never more than is there. Pure and total.
  */
-import { TOKEN_LEASE_FILL_MS_MIN, TOKEN_LEASE_TOKENS_MAX } from "./bounds.ts"
+import { TOKEN_LEASE_BURST_MIN, TOKEN_LEASE_FILL_MS_MIN, TOKEN_LEASE_TOKENS_MAX } from "./bounds.ts"
 import type { BucketConfig } from "./gcra.ts"
 
 /** One member at the moment of the call. */
@@ -45,10 +45,10 @@ const CONTENDED_SECONDS = 0.1
 /**
  * Returns whether lending a bucket pays. Exact either way: but requests that gather while one call is under way ask for
  * all their tokens at once, so a bucket that holds less than a few trips' worth refuses what single requests would get.
- * Those are better decided one by one.
+ * Those are better decided one by one; so is a bucket of a few tokens, which does not refill up to what is lent.
  */
 export function isWorthLending({ burst, rate }: BucketConfig): boolean {
-  return (burst * rate.periodMs) / rate.count >= TOKEN_LEASE_FILL_MS_MIN
+  return burst >= TOKEN_LEASE_BURST_MIN && (burst * rate.periodMs) / rate.count >= TOKEN_LEASE_FILL_MS_MIN
 }
 
 /** Returns the tokens to grant: 0 to the least that any member has available. */

@@ -5,9 +5,9 @@
  * feeds the queue; neither can delay or fail the request.
  */
 import type { Exchange, Gateway, StageHandler } from "../context.ts"
-import { decisivePolicy } from "../core/admission.ts"
 import { daysLeft } from "../core/certificate.ts"
 import { cutValue, formatEventJson, levelOf, type AccessEvent } from "../core/event.ts"
+import { decisivePolicy } from "../core/gate-verdict.ts"
 import { rawPathOf } from "../core/target.ts"
 import { refuse } from "../reply.ts"
 import { createEventBuffer } from "./event-buffer.ts"
@@ -47,14 +47,12 @@ function createEvent(
   configVersion: string,
   nowMs: number,
 ): AccessEvent {
-  const { admission, certificate, client, host, ipLimit, originMs, originUnhealthy, path, problem, reason, route } =
+  const { certificate, client, guardUntold, host, ipLimit, originMs, originUnhealthy, path, problem, reason, route } =
     exchange
-  const policy = admission && decisivePolicy(admission)
-  const retryAfterMs = admission?.admitted === false ? admission.retryAfterMs : null
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: new Date(exchange.arrivedMs).toISOString(),
-    level: levelOf(exchange.outcome, status, ipLimit !== undefined),
+    level: levelOf(exchange.outcome, status, ipLimit !== undefined || guardUntold !== undefined),
     event: "request",
     request_id: exchange.requestId,
     trace_id: exchange.trace.traceId,
@@ -80,12 +78,27 @@ function createEvent(
           certificate_days_left: daysLeft(certificate.notAfterMs, nowMs),
         }),
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
-    ...(policy === undefined ? {} : { rate_limit_policy: policy.name, rate_limit_remaining: policy.remaining }),
-    ...(retryAfterMs === null ? {} : { rate_limit_retry_after_ms: retryAfterMs }),
+    ...gateFacts(exchange),
     ...(originUnhealthy === undefined ? {} : { origin_unhealthy: originUnhealthy }),
-    ...(admission === undefined || admission.shadowed.length === 0
-      ? {}
-      : { rate_limit_shadowed: cutValue(admission.shadowed.join(",")) }),
     config_version: configVersion,
+  }
+}
+
+/** What the gate decided and was told, as the event says it. */
+function gateFacts({ gate, guardOutcome, guardUntold }: Exchange): Partial<AccessEvent> {
+  if (gate === undefined) return {}
+  const { decidedBy, refusal, shadowed, softened } = gate
+  const policy = decisivePolicy(gate)
+  const waitMs = refusal !== undefined && "retryAfterMs" in refusal ? refusal.retryAfterMs : null
+  return {
+    gate: decidedBy,
+    ...(policy === undefined ? {} : { rate_limit_policy: policy.name, rate_limit_remaining: policy.remaining }),
+    ...(refusal?.kind === "limit" && waitMs !== null ? { rate_limit_retry_after_ms: waitMs } : {}),
+    ...(shadowed.length === 0 ? {} : { rate_limit_shadowed: cutValue(shadowed.join(",")) }),
+    ...(softened.length === 0 ? {} : { rate_limit_soft: cutValue(softened.join(",")) }),
+    ...(refusal?.kind === "blocked" ? { guard: refusal.guard } : {}),
+    ...(refusal?.kind === "blocked" && waitMs !== null ? { guard_retry_after_ms: waitMs } : {}),
+    ...(guardOutcome === undefined ? {} : { guard_outcome: guardOutcome }),
+    ...(guardUntold === undefined ? {} : { guard_untold: cutValue(guardUntold) }),
   }
 }

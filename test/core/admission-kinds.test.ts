@@ -5,16 +5,13 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import {
-  decideAdmission,
-  EMPTY_GATE_STATE,
-  releaseLeases,
-  renewLeases,
-  restoreGateState,
-} from "../../src/core/admission.ts"
-import type { AdmissionRequest, GateState } from "../../src/core/admission.ts"
+import { decideAdmission, releaseLeases, renewLeases } from "../../src/core/admission.ts"
+import type { AdmissionRequest } from "../../src/core/admission.ts"
+import { EMPTY_GATE_STATE, restoreGateState } from "../../src/core/gate-state.ts"
+import type { GateState } from "../../src/core/gate-state.ts"
 import { acquireLease, releaseLease, settleLeases } from "../../src/core/concurrency.ts"
 import type { ConcurrencyState } from "../../src/core/concurrency.ts"
+import { createLostLedger } from "../../src/core/lease-ledger.ts"
 import { acquire, settle } from "../../src/core/gcra.ts"
 import type { BucketState } from "../../src/core/gcra.ts"
 import type { NamedBucket, NamedConcurrency, NamedLimit, NamedQuota } from "../../src/core/limit.ts"
@@ -503,6 +500,7 @@ describe("restoreGateState() of all kinds", () => {
   ])("restoreGateState() with %s is a loss", (_, member) => {
     expect(restoreGateState(JSON.stringify({ ...state, ...member }), NOON_MS)).toEqual({
       ...EMPTY_GATE_STATE,
+      ledger: createLostLedger(NOON_MS),
       lostAtMs: NOON_MS,
     })
   })

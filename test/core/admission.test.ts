@@ -4,8 +4,10 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { decideAdmission, EMPTY_GATE_STATE, parseGateState, restoreGateState } from "../../src/core/admission.ts"
-import type { AdmissionRequest, GateState } from "../../src/core/admission.ts"
+import { decideAdmission } from "../../src/core/admission.ts"
+import type { AdmissionRequest } from "../../src/core/admission.ts"
+import { EMPTY_GATE_STATE, parseGateState, restoreGateState } from "../../src/core/gate-state.ts"
+import type { GateState } from "../../src/core/gate-state.ts"
 import { acquire, peek } from "../../src/core/gcra.ts"
 import type { BucketState } from "../../src/core/gcra.ts"
 import type { NamedBucket } from "../../src/core/limit.ts"
@@ -222,6 +224,7 @@ describe("restoreGateState()", () => {
     "null",
     "[]",
     '{"version":2,"buckets":{},"quotas":{},"concurrency":{}}',
+    '{"version":3,"buckets":{},"quotas":{},"concurrency":{}}',
     '{"version":1,"buckets":{"slow":{}},"quotas":{},"concurrency":{}}',
     7,
     null,
@@ -275,7 +278,7 @@ describe("restoreGateState()", () => {
   test("restoreGateState() is total", () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json(), fc.anything()), (stored) => {
-        expect(restoreGateState(stored, START_MS).version).toBe(1)
+        expect(restoreGateState(stored, START_MS).version).toBe(2)
       }),
       { seed: 145, numRuns: 500 },
     )

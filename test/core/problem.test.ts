@@ -47,6 +47,7 @@ const STATUSES: Readonly<Record<string, number>> = {
   "quota-exceeded": 429,
   "concurrency-exceeded": 429,
   "ip-rate-limited": 429,
+  "client-blocked": 429,
   "headers-too-large": 431,
   "internal-error": 500,
   "origin-unreachable": 502,
@@ -80,9 +81,10 @@ describe("createProblem()", () => {
 
   test.each(CODES)("gives %s a type of the registry or one that ends in the code", (code) => {
     const { type } = createProblem(code, REQUEST_ID)
+    const registered = code === "client-blocked" ? "abnormal-usage-detected" : "quota-exceeded"
     const isRegistered = PROBLEMS[code].status === 429
     expect(type).toBe(
-      isRegistered ? "https://iana.org/assignments/http-problem-types#quota-exceeded" : `urn:sekisho:problem:${code}`,
+      isRegistered ? `https://iana.org/assignments/http-problem-types#${registered}` : `urn:sekisho:problem:${code}`,
     )
   })
 

@@ -4,7 +4,8 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { decideAdmission, EMPTY_GATE_STATE } from "../../src/core/admission.ts"
+import { decideAdmission } from "../../src/core/admission.ts"
+import { EMPTY_GATE_STATE } from "../../src/core/gate-state.ts"
 import {
   formatLegacyFields,
   formatRateLimit,

@@ -15,11 +15,8 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/platform.ts", ["src/core/", "src/context.ts"]],
   ["src/origin-health.ts", ["src/core/", "src/context.ts"]],
   ["src/deadline.ts", []],
-  ["src/client-object.ts", ["src/core/", "src/context.ts", "src/deadline.ts"]],
-  [
-    "src/admit/",
-    ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/deadline.ts", "src/client-object.ts"],
-  ],
+  ["src/gate/", ["src/core/", "src/config/", "src/context.ts", "src/deadline.ts", "src/gate/"]],
+  ["src/admit/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/deadline.ts", "src/gate/"]],
   ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts"]],
   ["src/observe/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/observe/event-"]],
   ["src/", ["src/", "durable-objects/"]],

@@ -7,14 +7,21 @@ import { abortAllDurableObjects, evictDurableObject, runInDurableObject } from "
 import { env } from "cloudflare:workers"
 import { expect, test } from "vitest"
 import { ClientGate } from "../../durable-objects/client-gate.ts"
-import type { AdmissionRequest } from "../../src/core/admission.ts"
-import type { NamedBucket, NamedConcurrency } from "../../src/core/limit.ts"
+import type { AdmissionDecision } from "../../src/core/admission.ts"
+import type { GateRequest } from "../../src/core/client-gate.ts"
+import type { NamedBucket, NamedConcurrency, NamedLimit } from "../../src/core/limit.ts"
 
 const BURST: NamedBucket = { kind: "bucket", name: "burst", burst: 10, rate: { count: 1, periodMs: 86_400_000 } }
 const DAILY: NamedBucket = { kind: "bucket", name: "daily", burst: 3, rate: { count: 1, periodMs: 86_400_000 } }
 
-function ask(clientId: string, limits: readonly NamedBucket[] = [BURST], cost = 1) {
-  return env.CLIENT_GATE.getByName(clientId).admit({ limits, cost })
+/** A request that no guard looks at. */
+function request(limits: readonly NamedLimit[], cost = 1, leaseId?: string): GateRequest {
+  const place = leaseId === undefined ? {} : { leaseId }
+  return { limits, cost, guards: [], admissionId: crypto.randomUUID(), ...place }
+}
+
+async function ask(clientId: string, limits: readonly NamedBucket[] = [BURST], cost = 1): Promise<AdmissionDecision> {
+  return (await env.CLIENT_GATE.getByName(clientId).admit(request(limits, cost))).admission
 }
 
 test("LIM-01 admit() lets exactly burst of 100 parallel requests pass", async () => {
@@ -24,9 +31,9 @@ test("LIM-01 admit() lets exactly burst of 100 parallel requests pass", async ()
 
 test("LIM-02 admit() counts once for all stubs of one client", async () => {
   const stubs = [env.CLIENT_GATE.getByName("stubs"), env.CLIENT_GATE.getByName("stubs")]
-  const asks = stubs.flatMap((stub) => Array.from({ length: 50 }, () => stub.admit({ limits: [BURST], cost: 1 })))
+  const asks = stubs.flatMap((stub) => Array.from({ length: 50 }, () => stub.admit(request([BURST]))))
   const decisions = await Promise.all(asks)
-  expect(decisions.filter(({ admitted }) => admitted)).toHaveLength(10)
+  expect(decisions.filter(({ admission }) => admission.admitted)).toHaveLength(10)
 })
 
 test("admit() does not share state between clients", async () => {
@@ -54,15 +61,14 @@ test("admit() remembers through an abort right after the answer", async () => {
 })
 
 test("admit() of a twin instance on the same storage sees what the other one spent", async () => {
-  const request: AdmissionRequest = { limits: [BURST], cost: 5 }
   const admitted = await runInDurableObject(env.CLIENT_GATE.getByName("twins"), (instance: ClientGate, ctx) => {
     const twin = new ClientGate(ctx, env)
-    return [instance, twin, instance, twin].map((gate) => gate.admit(request).admitted)
+    return [instance, twin, instance, twin].map((gate) => gate.admit(request([BURST], 5)).admission.admitted)
   })
   expect(admitted).toEqual([true, true, false, false])
 })
 
-test.each(["", "{", '{"version":2,"buckets":{}}', '{"version":1,"buckets":{"burst":{"level":1e300}}}'])(
+test.each(["", "{", '{"version":3,"buckets":{}}', '{"version":1,"buckets":{"burst":{"level":1e300}}}'])(
   "admit() admits nothing on a row that reads %j, and says so once",
   async (text) => {
     const clientId = `damaged ${text}`
@@ -80,7 +86,7 @@ test("admit() writes nothing for a refusal that only let time pass", async () =>
   const isUnwritten = await runInDurableObject(env.CLIENT_GATE.getByName("refused"), (instance: ClientGate, ctx) => {
     const written = () => ctx.storage.sql.exec("SELECT total_changes() AS changes").one()["changes"]
     const before = written()
-    instance.admit({ limits: [BURST], cost: 1 })
+    instance.admit(request([BURST]))
     return written() === before
   })
   expect(isUnwritten).toBe(true)
@@ -90,7 +96,7 @@ const SLOTS: NamedConcurrency = { kind: "concurrency", name: "slots", maxConcurr
 
 test("release() frees the place of this request and of no other, once, and remembers through an abort", async () => {
   const stub = () => env.CLIENT_GATE.getByName("slots")
-  const admits = async (leaseId: string) => (await stub().admit({ limits: [SLOTS], cost: 1, leaseId })).admitted
+  const admits = async (leaseId: string) => (await stub().admit(request([SLOTS], 1, leaseId))).admission.admitted
   expect([await admits("r1"), await admits("r2")]).toEqual([true, false])
   expect(await stub().release("r2")).toEqual([])
   expect(await stub().release("r1")).toEqual(["slots"])
@@ -109,6 +115,6 @@ test("admit() throws when its storage fails, so that nobody is admitted", async 
   await ask("broken")
   await runInDurableObject(env.CLIENT_GATE.getByName("broken"), (instance: ClientGate, { storage }) => {
     storage.sql.exec("DROP TABLE gate")
-    expect(() => instance.admit({ limits: [BURST], cost: 1 })).toThrow("no such table")
+    expect(() => instance.admit(request([BURST]))).toThrow("no such table")
   })
 })

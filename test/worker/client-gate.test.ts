@@ -129,9 +129,9 @@ test("an admitted request creates the object of its client", async () => {
   expect(await existingObjects()).toContain(String(env.CLIENT_GATE.idFromName(gateway.clientId("acme-a"))))
 })
 
-test("LIM-07 an object that is reset inside every admit() admits nobody", async () => {
+test("LIM-07 an object that is reset inside every call admits nobody", async () => {
   const gateway = createGateway(BURST_10)
-  const { admit } = spyOnAdmit((object) => object.abort())
+  const { lend } = spyOnLend((object) => object.abort())
   const exchanged = await gateway.send()
   const problem = await expectRefusal(gateway, exchanged, {
     status: 503,
@@ -140,13 +140,13 @@ test("LIM-07 an object that is reset inside every admit() admits nobody", async 
   })
   expect(problem.type).toBe("urn:sekisho:problem:service-unavailable")
   expect(exchanged.response.headers.get("retry-after")).toBe("1")
-  expect(admit).toHaveBeenCalledTimes(2)
+  expect(lend).toHaveBeenCalledTimes(2)
 })
 
 test("LIM-07 an object that is reset once is asked again, and no token is minted", async () => {
   const gateway = createGateway(BURST_10)
   let calls = 0
-  spyOnAdmit((object) => {
+  spyOnLend((object) => {
     calls += 1
     if (calls === 1) object.abort()
   })
@@ -206,7 +206,7 @@ test("an object that never answers admits nobody", async () => {
   vi.useRealTimers()
   const exchanged = await pending
   await expectRefusal(gateway, exchanged, { status: 503, code: "service-unavailable", reason: "object_timeout" })
-  expect([exchanged.response.headers.get("retry-after"), admit.mock.calls.length]).toEqual(["1", 1])
+  expect([exchanged.response.headers.get("retry-after"), admit.mock.calls.length]).toEqual(["1", 2])
 })
 
 test("a row that cannot be read admits nobody, and the event says why", async () => {
@@ -229,18 +229,19 @@ test("storage that fails admits nobody", async () => {
   expect([response.status, event.reason, response.headers.get("retry-after")]).toEqual([503, "object_failed", "1"])
 })
 
-/** Runs `before` inside the object, ahead of every `admit()`. */
-function spyOnAdmit(before: (object: DurableObjectState) => void) {
-  const { admit } = ClientGate.prototype
+/** Runs `before` inside the object, ahead of every `lend()`. */
+function spyOnLend(before: (object: DurableObjectState) => void) {
+  const { lend } = ClientGate.prototype
   return {
-    admit: vi.spyOn(ClientGate.prototype, "admit").mockImplementation(function (this: ClientGate, request) {
+    lend: vi.spyOn(ClientGate.prototype, "lend").mockImplementation(function (this: ClientGate, call, terms) {
       before((this as unknown as { readonly ctx: DurableObjectState }).ctx)
-      return admit.call(this, request)
+      return lend.call(this, call, terms)
     }),
   }
 }
 
-/** A namespace whose every stub answers with `admit`. */
-function gateWith(admit: () => Promise<never>): Partial<Env> {
-  return { CLIENT_GATE: { getByName: () => ({ admit }) } as unknown as Env["CLIENT_GATE"] }
+/** A namespace whose every stub answers with `ask`, whatever it is asked. Refusals are told to nobody. */
+function gateWith(ask: () => Promise<never>): Partial<Env> {
+  const stub = { admit: ask, lend: ask, reportStopped: () => Promise.resolve() }
+  return { CLIENT_GATE: { getByName: () => stub } as unknown as Env["CLIENT_GATE"] }
 }

@@ -107,7 +107,7 @@ type Variables = Readonly<Record<string, unknown>>
 export function variables(name: string, overrides: Variables = {}): Variables {
   const { certificates, originPort, skis } = fixtures
   return {
-    GATEWAY: { hosts: ["gw.test", "a.test", "b.test"] },
+    GATEWAY: { hosts: ["gw.test", "a.test", "b.test"], log_flush: "10ms" },
     ISSUERS: { "ca-a": { ski: skis["ca-a"] }, "ca-b": { ski: skis["ca-b"] } },
     CLIENTS: [
       {
