@@ -115,8 +115,11 @@ export function recordOutcome(
     return { ...settled, decision: { ...statusOf(settled.state), isRecorded: false } }
   }
   const { id, result } = outcome
+  const { lastSeenMs, lastRequestMs } = settled.state
   const known = {
     ...settled.state,
+    // The guard may not have been kept since it admitted the request: an idle client would be forgotten with this outcome.
+    lastRequestMs: Math.max(lastRequestMs ?? admittedAtMs, Math.min(admittedAtMs, lastSeenMs)),
     pending: settled.state.pending.filter((request) => request.id !== id),
     recorded:
       config.inFlight === "optimistic"

@@ -228,6 +228,14 @@ describe("requestAdmission() and the idle client", () => {
     expect(rig.observe().failures).toBe(1)
   })
 
+  test("recordOutcome() of a guard that was not kept since it admitted leaves a sign of life", () => {
+    const rig = new Rig({ ...TOKEN, maxFailures: 2 })
+    const first = rig.request()
+    rig.state = undefined
+    rig.report(first.id, "failure")
+    expect(rig.run("failure").isOpen).toBe(true)
+  })
+
   test("observe() is no sign of life", () => {
     const rig = new Rig({ ...PRODUCT, failureDurationMs: 10 * MINUTE_MS, guardResetTimeoutMs: MINUTE_MS })
     rig.fail(1)
