@@ -131,3 +131,41 @@ export const STOPPED_REPORTERS_MAX = 1_000
 export const LEASE_CALL_TIMEOUT_MS = 2_500
 /** Least burst of a limit worth lending, in tokens: half of it is what all isolates together may hold ahead of need. */
 export const TOKEN_LEASE_BURST_MIN = 10
+/** Longest access token in characters. Tokens in use have about 1,000; a longer one is refused before it is decoded. */
+export const TOKEN_LENGTH_MAX = 8_192
+/** Longest id of a key in characters, in a token and in a key set. Thumbprints have 43. */
+export const TOKEN_KEY_ID_LENGTH_MAX = 256
+/** How much of a text in a token a reason in an event holds, in characters. */
+export const TOKEN_LOGGED_LENGTH_MAX = 64
+/** Most keys in one key set. Servers in use have two to five. */
+export const TOKEN_KEYS_MAX = 64
+/** Keys that one token is tried with when several in the set have its key id: each costs a signature check. */
+export const TOKEN_KEYS_PER_ID_MAX = 3
+/** Largest key set in octets; what is longer is not read to its end. */
+export const TOKEN_KEYS_BYTES_MAX = 262_144
+/** Longest wait for a key set in ms, for the call and for every request that waits for it. */
+export const TOKEN_KEYS_TIMEOUT_MS = 5_000
+/** How long keys serve before they are fetched again, in ms: how late a key that was withdrawn stops verifying. */
+export const TOKEN_KEYS_FRESH_MS = 300_000
+/** Least time between two fetches of a key set because of unknown keys, in ms, and longest pause after failures. */
+export const TOKEN_KEYS_COOLDOWN_MS = 30_000
+/** Pause after the first failure to fetch a key set, in ms; it doubles with each further one. */
+export const TOKEN_KEYS_PAUSE_MS_MIN = 1_000
+/** How much longer keys serve while the set cannot be fetched, in ms: an outage that somebody notices, and at most a week. */
+export const TOKEN_KEYS_STALE_MS_DEFAULT = 3_600_000
+export const TOKEN_KEYS_STALE_MS_MAX = 604_800_000
+/** How far the clock of an authorization server may differ, in ms. */
+export const TOKEN_CLOCK_TOLERANCE_MS_DEFAULT = 5_000
+export const TOKEN_CLOCK_TOLERANCE_MS_MAX = 60_000
+/** Longest life of a token unless configured otherwise, in ms, and the longest that can be configured: a year. */
+export const TOKEN_LIFETIME_MS_DEFAULT = 86_400_000
+export const TOKEN_LIFETIME_MS_MAX = 31_536_000_000
+/** Verified tokens that one isolate remembers. One costs about 1 KB. */
+export const TOKEN_CACHE_ENTRIES_MAX = 2_000
+/** Size of the RSA keys that tokens are verified with, in bits: FAPI asks for 2,048; larger ones cost time. */
+export const RSA_BITS_MIN = 2_048
+export const RSA_BITS_MAX = 8_192
+/** Scopes that a route asks for with one method at most. */
+export const ROUTE_SCOPES_MAX = 32
+/** OAuth clients that one client may be at authorization servers. */
+export const OAUTH_CLIENTS_MAX = 32
