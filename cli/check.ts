@@ -2,7 +2,7 @@
  * `sekisho check`: validates every environment of a configuration without running anything, and shows what it says.
  */
 import { relative } from "node:path"
-import type { Config, Guard, Route } from "../src/config/config.ts"
+import type { AuthorizationServer, Config, Guard, Route } from "../src/config/config.ts"
 import { loadConfig } from "../src/config/load.ts"
 import type { NamedLimit } from "../src/core/limit.ts"
 import { formatDuration } from "../src/core/time.ts"
@@ -74,7 +74,10 @@ function printConfig(config: Config, paint: Paint): void {
       )
   }
   console.log(`\n  ${paint("dim", "hosts")} ${[...config.hosts].join(", ")}`)
-  section(["route", "methods", "certificate", "limits", "cost", "guards", "goes to"], config.routes.map(describeRoute))
+  section(
+    ["route", "methods", "certificate", "limits", "cost", "guards", "token", "goes to"],
+    config.routes.map(describeRoute),
+  )
   section(
     ["client", "recognised by", ""],
     config.clients.flatMap(({ id, certificates }) =>
@@ -96,6 +99,16 @@ function printConfig(config: Config, paint: Paint): void {
   section(
     ["guard", "counts for", "opens after", "within", "blocks for", "in flight", "counts as failure"],
     config.guards.map(describeGuard),
+  )
+  section(
+    ["token", "issuer", "for", "algorithms", "type", "certificate", "client", "guard"],
+    config.authorizationServers.map(describeServer),
+  )
+  section(
+    ["client", "at authorization servers"],
+    config.clients.flatMap(({ id, oauthClients }) =>
+      oauthClients.size === 1 && oauthClients.has(id) ? [] : [[id, [...oauthClients].join(", ")]],
+    ),
   )
   section(
     ["client", "instead of", "has"],
@@ -123,7 +136,8 @@ function printConfig(config: Config, paint: Paint): void {
 }
 
 function describeRoute(route: Route): readonly string[] {
-  const { action, blockedStatus, cost, guards, isSoft, label, limitSets, methods, needsClientCertificate } = route
+  const { action, blockedStatus, cost, guards, isSoft, label, limitSets, methods, needsClientCertificate, token } =
+    route
   const goesTo = action.kind === "forward" ? `origin ${action.origin.name}` : `answered here with ${action.status}`
   return [
     label,
@@ -132,7 +146,30 @@ function describeRoute(route: Route): readonly string[] {
     (limitSets.map(({ name }) => name).join(", ") || "-") + (isSoft ? " (soft)" : ""),
     limitSets.length === 0 ? "-" : String(cost),
     (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
+    token === undefined ? "-" : describeToken(token),
     goesTo,
+  ]
+}
+
+/** The server, then the scopes: once when all methods need the same. */
+function describeToken({ server, scopes }: NonNullable<Route["token"]>): string {
+  const lists = [...scopes].map(([method, needed]) => [method, needed.join(" ")] as const)
+  const isAlike = new Set(lists.map(([, needed]) => needed)).size <= 1
+  const needed = isAlike ? (lists[0]?.[1] ?? "") : lists.map(([method, list]) => `${method} ${list || "-"}`).join(", ")
+  return needed === "" ? server.name : `${server.name}: ${needed}`
+}
+
+function describeServer(server: AuthorizationServer): readonly string[] {
+  const { algorithms, audience, clientClaim, guard, isCertificateBound, issuer, name, types } = server
+  return [
+    name,
+    issuer,
+    audience.kind === "sole" ? `${audience.value} alone` : audience.values.join(" or "),
+    algorithms.join(" "),
+    types.join(" "),
+    isCertificateBound ? "bound" : "if bound",
+    clientClaim ?? "any",
+    guard?.name ?? "none",
   ]
 }
 

@@ -29,6 +29,7 @@ export function findFindings(
     ...checkRoutes(config),
     ...checkLimits(config),
     ...checkGuards(config),
+    ...checkTokens(environment, config),
     ...checkSinks(config),
   ]
 }
@@ -187,6 +188,34 @@ function checkGuards({ guards, routes }: Config): readonly Finding[] {
     const text = `waits ${formatDuration(pendingTtlMs)} for an answer (pending_ttl), but the origin "${slowest.name}" may take ${formatDuration(slowest.timeoutMs)} to begin it: what comes later counts for nothing`
     return [warning(`GUARDS.${name}`, text)]
   })
+}
+
+function checkTokens(
+  { vars }: WranglerEnvironment,
+  { authorizationServers, clients, routes }: Config,
+): readonly Finding[] {
+  const findings = authorizationServers.flatMap(({ clientClaim, isCertificateBound, jwksUrl, name }) => {
+    const path = `TOKENS.${name}`
+    if (!routes.some(({ token }) => token?.server.name === name))
+      return [warning(path, "has no effect: no route asks for its tokens")]
+    return [
+      ...(clientClaim === null && !isCertificateBound
+        ? [warning(path, "ties tokens neither to a certificate nor to a client: any client may present any of them")]
+        : []),
+      ...(vars["PLATFORM"] === "cloudflare" && jwksUrl.startsWith("http:")
+        ? [
+            warning(
+              `${path}.jwks_url`,
+              "is on the machine of the Worker, where Cloudflare runs no authorization server",
+            ),
+          ]
+        : []),
+    ]
+  })
+  if (authorizationServers.length > 0) return findings
+  return clients
+    .filter(({ id, oauthClients }) => !(oauthClients.size === 1 && oauthClients.has(id)))
+    .map(({ place }) => warning(`${place}.oauth_clients`, "has no effect: TOKENS names no authorization server"))
 }
 
 function checkSinks(config: Config): readonly Finding[] {

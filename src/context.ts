@@ -4,6 +4,7 @@
  * One record per request, held as the only Hono variable. Stages never import each other; this is where they meet.
  */
 import type { Context, MiddlewareHandler } from "hono"
+import type { TokenFacts } from "./core/access-token.ts"
 import type { Config, ConfiguredClient, Route } from "./config/config.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
@@ -26,6 +27,8 @@ export interface Exchange {
   route?: Route
   certificate?: ClientCertificate
   client?: ConfiguredClient
+  /** A token that is verified; whether it may be used here the `token` stage has decided when it hands on. */
+  token?: VerifiedToken
   /** Set when the limit per address did not answer and the request passed uncounted. */
   ipLimit?: "unavailable"
   gate?: GateVerdict
@@ -39,6 +42,12 @@ export interface Exchange {
   problem?: ProblemCode
   /** Exact reason of a refusal or failure, for the event only. */
   reason?: string
+}
+
+/** What a verified token says, and whose it is. */
+export interface VerifiedToken extends TokenFacts {
+  /** Configured name of the authorization server. */
+  readonly server: string
 }
 
 /** What Hono's context knows in this gateway. */

@@ -8,6 +8,8 @@ import { createIdentityStage } from "./admit/identity.ts"
 import { createIpLimitStage } from "./admit/ip-limit.ts"
 import { createRouteStage } from "./admit/route.ts"
 import { createTargetStage } from "./admit/target.ts"
+import { createAccessPolicyStage } from "./authorize/access-policy.ts"
+import { createTokenStage } from "./authorize/token.ts"
 import type { Gateway, GatewayEnv, StageHandler } from "./context.ts"
 import { createOriginStage } from "./forward/origin.ts"
 import { createRespondStage } from "./forward/respond.ts"
@@ -27,6 +29,8 @@ const STAGES: Readonly<Record<StageName, (gateway: Gateway) => StageHandler>> = 
   identity: createIdentityStage,
   trace: createTraceStage,
   "client-gate": createClientGateStage,
+  token: createTokenStage,
+  "access-policy": createAccessPolicyStage,
   respond: createRespondStage,
   origin: createOriginStage,
 }

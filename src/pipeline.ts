@@ -8,7 +8,7 @@
 import type { ProblemCode } from "./core/problem.ts"
 
 /** What a stage is for, in one word: the folder it lives in. */
-export type Verb = "observe" | "admit" | "forward"
+export type Verb = "observe" | "admit" | "authorize" | "forward"
 
 /** One entry of the order. */
 export interface PipelineEntry {
@@ -96,6 +96,30 @@ export const PIPELINE = [
     refuses: ["client-blocked", "rate-limited", "quota-exceeded", "concurrency-exceeded", "service-unavailable"],
     because:
       "It may ask another object, it must not count what was refused before, and its guards have to see every failure behind it.",
+  },
+  {
+    verb: "authorize",
+    stage: "token",
+    decides:
+      "an access token where the route asks for one: verified, meant for us, bound to this certificate and client",
+    refuses: [
+      "token-missing",
+      "token-invalid",
+      "token-expired",
+      "token-binding-mismatch",
+      "token-client-mismatch",
+      "malformed-request",
+      "service-unavailable",
+    ],
+    because:
+      "It costs a signature check, which limits have to bound, and the guard in front has to see what fails here.",
+  },
+  {
+    verb: "authorize",
+    stage: "access-policy",
+    decides: "whether the token grants the scopes that the method of the route needs",
+    refuses: ["insufficient-scope"],
+    because: "What may be done is asked of whoever is known, and before anything is done.",
   },
   {
     verb: "forward",

@@ -5,15 +5,37 @@ import type { RouteGuard } from "../core/gate-plan.ts"
 import type { Client, ClientDirectory } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
+import type { ScopesByMethod } from "../core/scope.ts"
+import type { TokenTerms } from "../core/access-token.ts"
 import type { BaseUrl } from "./schema.ts"
 
 /** A client, and how its limits differ from those of the others. `place` is where it stands, such as `CLIENTS[2]`. */
 export interface ConfiguredClient extends Client, ClientLimits {
   readonly place: string
+  /** Ids of this client at authorization servers; no other client has one of them. */
+  readonly oauthClients: ReadonlySet<string>
 }
 
 /** A named guard: when it opens, whom it counts for, and which answers are failures. */
 export type Guard = RouteGuard
+
+/** Who issues tokens, what its tokens have to be, and where its keys are. */
+export interface AuthorizationServer extends TokenTerms {
+  readonly name: string
+  readonly jwksUrl: string
+  /** How long keys serve beyond their usual time while they cannot be fetched, ms. */
+  readonly staleMsMax: number
+  /** Counts bad tokens on every route that asks for a token of this server; undefined: nothing does. */
+  readonly guard: Guard | undefined
+}
+
+/** The token that a route asks for, and the scopes that each of its methods needs. */
+export interface RouteToken {
+  readonly server: AuthorizationServer
+  readonly scopes: ScopesByMethod
+  /** The origin gets the Authorization field. */
+  readonly isForwarded: boolean
+}
 
 /** A service behind the gateway. */
 export interface Origin {
@@ -44,6 +66,8 @@ export interface Route extends RouteMatch {
   readonly blockedStatus: number
   /** While the origin is unhealthy, limits of this route are counted and refuse nothing. */
   readonly isSoft: boolean
+  /** Undefined: no token is asked for. */
+  readonly token: RouteToken | undefined
   readonly action: RouteAction
 }
 
@@ -68,6 +92,7 @@ export interface Config {
   readonly directory: ClientDirectory<ConfiguredClient>
   readonly limitSets: readonly LimitSet[]
   readonly guards: readonly Guard[]
+  readonly authorizationServers: readonly AuthorizationServer[]
   readonly origins: readonly Origin[]
   readonly routes: readonly Route[]
   readonly routeTable: RouteTable<Route>

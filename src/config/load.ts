@@ -16,6 +16,7 @@ import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
+import { resolveAuthorizationServer } from "./resolve-tokens.ts"
 import { SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
 
 export type { ConfigError } from "./report.ts"
@@ -26,7 +27,7 @@ export type ConfigResult =
   | { readonly ok: false; readonly errors: readonly ConfigError[] }
 
 /** Variables that hold one table each, tables of tables, and arrays that may be split over several variables. */
-const TABLES = ["GATEWAY", "ISSUERS", "LIMITS", "GUARDS", "ORIGINS"] as const
+const TABLES = ["GATEWAY", "ISSUERS", "LIMITS", "GUARDS", "TOKENS", "ORIGINS"] as const
 const SPLIT_ARRAYS = ["ROUTES", "CLIENTS", "SINKS"] as const
 
 /**
@@ -51,7 +52,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     for (const issue of result.issues ?? []) report(path + formatPath(issue.path), issue.input, issue.message)
     return result.success ? result.output : undefined
   }
-  const readNamed = <K extends "ISSUER" | "LIMIT" | "GUARD" | "ORIGIN">(
+  const readNamed = <K extends "ISSUER" | "LIMIT" | "GUARD" | "TOKEN" | "ORIGIN">(
     variable: string,
     kind: K,
   ): ReadonlyMap<string, Parsed<K>> => {
@@ -98,6 +99,13 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   const guards = new Map(
     [...readNamed("GUARDS", "GUARD")].map(([name, guard]) => [name, resolveGuard(name, guard, report)]),
   )
+  const guardNames = tableNames(variables.get("GUARDS"))
+  const servers = new Map(
+    [...readNamed("TOKENS", "TOKEN")].map(([name, server]) => [
+      name,
+      resolveAuthorizationServer(name, server, { guards, guardNames }, report),
+    ]),
+  )
   const origins = new Map(
     [...readNamed("ORIGINS", "ORIGIN")].map(([name, origin]) => [name, resolveOrigin(name, origin)]),
   )
@@ -109,9 +117,11 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   const known = {
     limitSets,
     guards,
+    servers,
     origins,
     limitNames,
-    guardNames: tableNames(variables.get("GUARDS")),
+    guardNames,
+    serverNames: tableNames(variables.get("TOKENS")),
     originNames: tableNames(variables.get("ORIGINS")),
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
@@ -137,6 +147,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       directory: compileDirectory(clients),
       limitSets: [...limitSets.values()],
       guards: [...guards.values()],
+      authorizationServers: [...servers.values()],
       origins: [...origins.values()],
       routes,
       routeTable: compileRoutes(routes),

@@ -34,6 +34,8 @@ export function nameList(names: readonly string[], variable: string): string {
 
 const VALUE_LENGTH_MAX = 80
 const SECRET_NAME = /secret|token|password|passwd|credential|authorization|private|api[_-]?key/i
+/** The name of an authorization server, in spite of its key. */
+const SERVER_NAME = /^ROUTES\w*\[[0-9]+\]\.token$/
 const MASK = "***"
 
 function describeValue(path: string, value: unknown): string {
@@ -41,7 +43,8 @@ function describeValue(path: string, value: unknown): string {
   const json =
     JSON.stringify(value, (name, item: unknown) => {
       if (typeof item !== "string") return item
-      return SECRET_NAME.test(name === "" ? ownName : name) ? MASK : maskUrl(item)
+      const isSecret = SECRET_NAME.test(name === "" ? ownName : name) && !SERVER_NAME.test(path)
+      return isSecret ? MASK : maskUrl(item)
     }) ?? String(value)
   return json.length > VALUE_LENGTH_MAX ? `${json.slice(0, VALUE_LENGTH_MAX - 3)}...` : json
 }

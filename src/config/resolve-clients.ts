@@ -24,6 +24,7 @@ export function resolveClients(
 ): readonly ConfiguredClient[] {
   const placeOfId = new Map<string, string>()
   const placeOfKey = new Map<string, string>()
+  const placeOfOauthClient = new Map<string, string>()
   return parsed.map(([place, client]) => {
     const other = placeOfId.get(client.id)
     if (other !== undefined) report(`${place}.id`, client.id, `an id that no other client has; ${other} has it already`)
@@ -39,7 +40,15 @@ export function resolveClients(
       return [match]
     })
     const limitSets = resolveLimits(`${place}.limits`, client.limits ?? new Map(), known, report)
-    return { id: client.id, place, certificates, limitSets, mode: client.mode ?? "enforce" }
+    const oauthClients = new Set(client.oauth_clients ?? [client.id])
+    for (const name of oauthClients) {
+      const taken = placeOfOauthClient.get(name)
+      // A token of either client would be good for both. That ids are equal is said once.
+      if (taken !== undefined && taken !== other)
+        report(`${place}.oauth_clients`, name, `an id that no other client has; ${taken} has it already`)
+      else placeOfOauthClient.set(name, place)
+    }
+    return { id: client.id, place, certificates, limitSets, mode: client.mode ?? "enforce", oauthClients }
   })
 }
 

@@ -7,10 +7,11 @@ import { METHODS } from "../core/route.ts"
 import type { LimitSet } from "../core/limit-set.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
+import { resolveToken, type KnownServers } from "./resolve-tokens.ts"
 import type { Parsed } from "./schema.ts"
 
 /** What routes refer to. Names are as written, also of tables with errors of their own: no second error about those. */
-export interface KnownNames {
+export interface KnownNames extends KnownServers {
   readonly limitSets: ReadonlyMap<string, LimitSet>
   readonly guards: ReadonlyMap<string, Guard>
   readonly origins: ReadonlyMap<string, Origin>
@@ -34,7 +35,11 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   const matched = resolveMatch(place, route, report)
   const action = resolveAction(place, route, known, report)
   const limitSets = resolveLimits(place, route, known, report)
-  const guards = resolveGuards(place, route, known, report)
+  const token = resolveToken(place, route, known, report)
+  // Of a server with errors it is not known whether it has a guard.
+  const mayBlock = route.token !== undefined && (token === undefined || token.server.guard !== undefined)
+  const named = resolveGuards(place, route, mayBlock, known, report)
+  const guards = withTokenGuard(place, named, token?.server.guard, report)
   const { soft: isSoft = false, respond } = route
   if (isSoft && respond !== undefined) {
     report(
@@ -54,6 +59,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
     guards,
     blockedStatus: route.blocked_status ?? 429,
     isSoft,
+    token,
     action,
   }
 }
@@ -97,7 +103,10 @@ function resolveLimits(
   return resolveNames(`${place}.limits`, limits, known.limitSets, known.limitNames, names, report)
 }
 
-/** Returns the guards of the route. One that counts by a field needs an origin that is shown the field. */
+/**
+ * Returns the guards that the route names; `hasOther` when one applies that it does not name. One that counts by a field
+ * needs an origin that is shown the field.
+ */
 function resolveGuards(
   place: string,
   {
@@ -106,11 +115,12 @@ function resolveGuards(
     forward_headers: forwardHeaders,
     guard,
   }: Parsed<"ROUTE">,
+  hasOther: boolean,
   known: KnownNames,
   report: Report,
 ): readonly Guard[] {
   if (guard === undefined) {
-    if (blockedStatus !== undefined) {
+    if (blockedStatus !== undefined && !hasOther) {
       report(`${place}.blocked_status`, blockedStatus, "no blocked_status without guard: nobody is blocked here")
     }
     return []
@@ -131,6 +141,24 @@ function resolveGuards(
     )
   }
   return guards
+}
+
+/** Bad tokens are counted unasked. A guard in two roles would count what the other one calls neutral. */
+function withTokenGuard(
+  place: string,
+  guards: readonly Guard[],
+  tokenGuard: Guard | undefined,
+  report: Report,
+): readonly Guard[] {
+  if (tokenGuard === undefined) return guards
+  if (guards.some(({ name }) => name === tokenGuard.name)) {
+    report(
+      `${place}.guard`,
+      tokenGuard.name,
+      "a guard other than the one that counts bad tokens here already (TOKENS names it)",
+    )
+  }
+  return [...guards, tokenGuard]
 }
 
 /** Returns what one name or a list of distinct names refers to. `accepted` says which names there are. */

@@ -16,6 +16,9 @@ import {
   LIMIT_SETS_MAX,
   ORIGIN_TIMEOUT_MS_MAX,
   ROUTE_GUARDS_MAX,
+  TOKEN_CLOCK_TOLERANCE_MS_MAX,
+  TOKEN_KEYS_STALE_MS_MAX,
+  TOKEN_LIFETIME_MS_MAX,
 } from "../core/bounds.ts"
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
@@ -27,6 +30,16 @@ import { checkRouteRegex } from "../core/route-regex.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
 import { parseDurationMs, parseRate } from "../core/time.ts"
 import { acceptedBy, flag, integer, list, oneOf, table, text, value, type Schema } from "./schema-parts.ts"
+import {
+  clientClaim,
+  oauthClients,
+  routeScopes,
+  tokenAlgorithms,
+  tokenAudience,
+  tokenGuard,
+  tokenIssuer,
+  tokenTypes,
+} from "./schema-tokens.ts"
 
 const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
 const ID_ACCEPTS =
@@ -112,6 +125,16 @@ const sinkUrl = text(
     return url.scheme === "https" || url.isLoopback
       ? input
       : { refused: "https: events leave the machine encrypted (http is for loopback only)" }
+  },
+)
+
+const jwksUrl = text(
+  "the https URL of the key set of the authorization server, or an http URL on loopback, without query",
+  (input) => {
+    const url = parseBaseUrl(input)
+    if (url === undefined) return undefined
+    // Whoever could answer in its place would sign tokens for everybody.
+    return url.scheme === "https" || url.isLoopback ? input : { refused: "https (http is for loopback only)" }
   },
 )
 
@@ -262,6 +285,7 @@ export const SCHEMAS = {
     ),
     limits: v.exactOptional(limitReplacements),
     mode: v.exactOptional(limitMode),
+    oauth_clients: v.exactOptional(oauthClients),
   }),
   LIMIT: table("a limit", {
     rate: v.exactOptional(rate),
@@ -284,6 +308,19 @@ export const SCHEMAS = {
     failure_statuses: v.exactOptional(failureStatuses),
     verdict_header: v.exactOptional(verdictHeader),
   }),
+  TOKEN: table("an authorization server", {
+    issuer: tokenIssuer,
+    jwks_url: jwksUrl,
+    audience: tokenAudience,
+    algorithms: v.exactOptional(tokenAlgorithms),
+    typ: v.exactOptional(tokenTypes),
+    clock_tolerance: v.exactOptional(duration(0, TOKEN_CLOCK_TOLERANCE_MS_MAX, "5s")),
+    max_lifetime: v.exactOptional(duration(1_000, TOKEN_LIFETIME_MS_MAX, "1h")),
+    certificate_bound: v.exactOptional(flag()),
+    client_claim: v.exactOptional(clientClaim),
+    max_stale: v.exactOptional(duration(0, TOKEN_KEYS_STALE_MS_MAX, "1h")),
+    guard: v.exactOptional(tokenGuard),
+  }),
   ORIGIN: table("an origin", { url: originUrl, timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")) }),
   ROUTE: table("a route", {
     path: v.exactOptional(canonicalPath),
@@ -298,6 +335,9 @@ export const SCHEMAS = {
     guard: v.exactOptional(references("GUARDS", ROUTE_GUARDS_MAX)),
     blocked_status: v.exactOptional(integer(400, 499)),
     soft: v.exactOptional(flag()),
+    token: v.exactOptional(reference("TOKENS")),
+    scopes: v.exactOptional(routeScopes),
+    forward_token: v.exactOptional(flag()),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
   }),
   SINK: table("a sink", {

@@ -43,6 +43,10 @@ export interface AccessEvent {
   /** SHA-256 of the presented leaf, lower-case hex. */
   readonly certificate_fingerprint?: string
   readonly certificate_days_left?: number
+  /** Authorization server whose token was verified, the client and the id that the token names. Never the token. */
+  readonly token?: string
+  readonly token_client?: string
+  readonly token_id?: string
   /** The limit per address did not answer; the request passed uncounted. */
   readonly ip_limit?: "unavailable"
   /** Of several limits the one that refused, else the one with the least left. */

@@ -5,6 +5,7 @@
  * an outage would block every client. Pure and total. Called where the final answer is known; the guard takes the result.
  */
 import { FAILURE_STATUSES_MAX } from "./bounds.ts"
+import type { ProblemCode } from "./problem.ts"
 import { membersOf } from "./untrusted.ts"
 
 /** How a request ended, for the guard. `error` is an exception in what the guard protects; no answer is one. */
@@ -16,6 +17,11 @@ export interface OutcomeRules {
   readonly failureStatuses: readonly number[]
   /** Lower-case name of the response field by which an origin says it itself; null: none is read. */
   readonly verdictHeader: string | null
+  /**
+   * When given, these refusals of the gateway are failures and everything else says nothing: what the origin answers is
+   * for other guards.
+   */
+  readonly failureProblems?: readonly ProblemCode[]
 }
 
 /** 401 and 403, and `Guard-Outcome` for an origin that knows better. */
@@ -32,6 +38,8 @@ export interface FinalAnswer {
   readonly status: number | null
   /** Who made the answer. */
   readonly source: "origin" | "gateway"
+  /** Code of the gateway's refusal. */
+  readonly problem?: ProblemCode | undefined
   /** The client went away before it had the whole answer. */
   readonly isAborted: boolean
   /** A deadline passed before the whole answer was there. */
@@ -77,7 +85,11 @@ export function parseOutcomeRules(value: unknown): OutcomeRulesResult {
  * itself, its 5xx is its own fault.
  */
 export function classifyOutcome(answer: FinalAnswer, rules: OutcomeRules): Exclude<OutcomeResult, "error"> {
-  const { status, source, isAborted, isTimeout, originVerdict } = answer
+  const { status, source, problem, isAborted, isTimeout, originVerdict } = answer
+  if (rules.failureProblems !== undefined) {
+    const isFailure = source === "gateway" && problem !== undefined && rules.failureProblems.includes(problem)
+    return isFailure ? "failure" : "neutral"
+  }
   if (status === null) return "neutral"
   const isOrigin = source === "origin"
   const verdict = isOrigin && rules.verdictHeader !== null ? parseVerdict(originVerdict) : undefined

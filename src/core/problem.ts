@@ -64,6 +64,36 @@ export const PROBLEMS = {
     title: "Connection details not authentic",
     detail: "The request did not arrive through the gateway's TLS edge.",
   },
+  "token-missing": {
+    status: 401,
+    title: "Access token required",
+    detail: "Send an access token in the Authorization field, as Bearer credentials, and nowhere else.",
+  },
+  "token-invalid": {
+    status: 401,
+    title: "Access token not accepted",
+    detail: "The access token was not accepted. Get a new one from your authorization server for this service.",
+  },
+  "token-expired": {
+    status: 401,
+    title: "Access token expired",
+    detail: "The access token has expired. Get a new one from your authorization server.",
+  },
+  "token-binding-mismatch": {
+    status: 401,
+    title: "Access token of another certificate",
+    detail: "The access token is not bound to the presented client certificate. Get one with the certificate in use.",
+  },
+  "token-client-mismatch": {
+    status: 403,
+    title: "Access token of another client",
+    detail: "The access token was issued to another client than the one the certificate belongs to.",
+  },
+  "insufficient-scope": {
+    status: 403,
+    title: "Scope not granted",
+    detail: "The access token lacks a scope that this request needs; the WWW-Authenticate field lists them.",
+  },
   "client-unknown": {
     status: 403,
     title: "Client not known",

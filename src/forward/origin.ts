@@ -35,7 +35,8 @@ const AS_ENCODED = { encodeResponseBody: "manual" } as const
 export function createOriginStage({ config, nowMs, originHealth }: Gateway): StageHandler {
   return async function origin(c) {
     const { exchange } = c.var
-    const { action } = required(exchange.route, "route")
+    const route = required(exchange.route, "route")
+    const { action } = route
     if (action.kind !== "forward") throw new Error("Stage order broken: a respond route reached the origin stage")
     const { body, headers, method } = c.req.raw
     if (body !== null && isContentUnexpected(method, headers.get("content-length")))
@@ -47,6 +48,7 @@ export function createOriginStage({ config, nowMs, originHealth }: Gateway): Sta
       exchange,
       action.origin,
       action.forwardHeaders,
+      route.token === undefined || route.token.isForwarded,
       config.via,
       // The caller's departure ends the call of the origin, too.
       AbortSignal.any([caller, deadline.signal]),
@@ -88,6 +90,7 @@ function createOriginRequest(
   exchange: Exchange,
   origin: Origin,
   allowed: ReadonlySet<string> | undefined,
+  forwardsAuthorization: boolean,
   pseudonym: string,
   signal: AbortSignal,
 ): Request {
@@ -107,6 +110,8 @@ function createOriginRequest(
     // The origin's own host follows from the URL; the caller's is in X-Forwarded-Host.
     if (name === "host" || !isRequestFieldForwarded(name, nominated, allowed)) request.headers.delete(name)
   }
+  // A token that was meant for the gateway ends here: whoever logs it behind us could present it.
+  if (!forwardsAuthorization) request.headers.delete("authorization")
   const address = parseIpAddress(inbound.headers.get("cf-connecting-ip") ?? "")
   const fields = gatewayFields({
     requestId: exchange.requestId,

@@ -75,6 +75,7 @@ function outcomeFor(c: GatewayContext, { outcomes }: Guard): OutcomeResult {
     {
       status: c.res.status,
       source: isOrigin ? "origin" : "gateway",
+      problem: exchange.problem,
       isAborted: exchange.outcome === "aborted",
       isTimeout: exchange.problem === "origin-timeout",
       originVerdict: outcomes.verdictHeader === null ? null : c.res.headers.get(outcomes.verdictHeader),

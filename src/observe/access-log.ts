@@ -77,10 +77,22 @@ function createEvent(
           certificate_fingerprint: certificate.fingerprint,
           certificate_days_left: daysLeft(certificate.notAfterMs, nowMs),
         }),
+    ...tokenFacts(exchange),
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...gateFacts(exchange),
     ...(originUnhealthy === undefined ? {} : { origin_unhealthy: originUnhealthy }),
     config_version: configVersion,
+  }
+}
+
+/** What a verified token names, as the event says it. */
+function tokenFacts({ token }: Exchange): Partial<AccessEvent> {
+  if (token === undefined) return {}
+  const { clientId, server, tokenId } = token
+  return {
+    token: server,
+    ...(clientId === null ? {} : { token_client: cutValue(clientId) }),
+    ...(tokenId === null ? {} : { token_id: cutValue(tokenId) }),
   }
 }
 

@@ -91,12 +91,14 @@ describe("a valid configuration", () => {
       {
         id: "acme",
         place: "CLIENTS[0]",
+        oauthClients: new Set(["acme"]),
         certificates: [{ kind: "san-uri", issuerSki: SKI, sanUri: "spiffe://partners.example/acme" }],
         ...usual,
       },
       {
         id: "globex",
         place: "CLIENTS[1]",
+        oauthClients: new Set(["globex"]),
         ...usual,
         certificates: [
           {
@@ -110,6 +112,7 @@ describe("a valid configuration", () => {
       {
         id: "initech",
         place: "CLIENTS[2]",
+        oauthClients: new Set(["initech"]),
         certificates: [{ kind: "fingerprint", fingerprint: FINGERPRINT }],
         ...usual,
       },
@@ -325,7 +328,7 @@ describe("variables", () => {
     ["OTHER", [1]],
   ])("of the unknown name %s are errors when they hold a table or an array", (name, value) => {
     expect(errorsOf({ ...VALID, [name]: value })).toEqual([
-      `${name} | ${JSON.stringify(value)} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)`,
+      `${name} | ${JSON.stringify(value)} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, TOKENS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)`,
     ])
   })
 
@@ -763,7 +766,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     SINKS: [{ kind: "syslog", url: "http://collector.example", authorization: "Bearer hunter2" }, { kind: "otlp" }],
   }
   expect(errorsOf(broken)).toEqual([
-    'LIMIT | {"standard":{"rate":"1/s","burst":1}} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)',
+    'LIMIT | {"standard":{"rate":"1/s","burst":1}} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, TOKENS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)',
     "GATEWAY.hosts | (missing) | required: at least one host name",
     'GATEWAY.via | "my gateway" | the pseudonym of this gateway in Via: letters, digits, dots, hyphens',
     'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit',
@@ -775,7 +778,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     `ORIGINS.bank.url | "https://***@bank.example/?***" | ${ORIGIN_URL}`,
     'ORIGINS.bank.timeout | "10" | a duration from 10 ms to 100000 ms, such as "10s" (units ms, s, m, h, d)',
     "CLIENTS[1].certificates | [] | at least one certificate to recognise the client by",
-    'CLIENTS[3] | "globex" | a client: a table with id, certificates, limits, mode',
+    'CLIENTS[3] | "globex" | a client: a table with id, certificates, limits, mode, oauth_clients',
     'CLIENTS[2].id | "acme" | an id that no other client has; CLIENTS[0] has it already',
     'CLIENTS[2].certificates[0].issuer | "nobody" | one of "partners" (ISSUERS)',
     "ROUTES[2].respond.status | 99 | a whole number from 200 to 599",

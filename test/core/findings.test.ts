@@ -253,3 +253,38 @@ describe("guards", () => {
     expect(findIn({}, { GUARDS: { credentials: { ...GUARD, pending_ttl: "1ms" } }, ROUTES: [answered] })).toEqual([])
   })
 })
+
+describe("tokens", () => {
+  const SERVER = {
+    issuer: "https://login.bank.example",
+    jwks_url: "https://login.bank.example/jwks",
+    audience: "https://api.bank.example",
+  }
+  const route = { prefix: "/accounts", origin: "bank", limits: "standard" }
+  const asking = (server: object) => ({
+    TOKENS: { login: { ...SERVER, ...server } },
+    ROUTES: [{ ...route, token: "login" }],
+  })
+
+  test("a server whose tokens a route asks for is fine", () => {
+    expect(findIn({}, asking({}))).toEqual([])
+  })
+
+  test.each([
+    ["a server that no route names", { TOKENS: { login: SERVER } }, "TOKENS.login"],
+    ["a token that is tied to nothing", asking({ certificate_bound: false, client_claim: false }), "TOKENS.login"],
+    [
+      "keys on the machine of the Worker",
+      { PLATFORM: "cloudflare", ...asking({ jwks_url: "http://127.0.0.1:9100/jwks" }) },
+      "TOKENS.login.jwks_url",
+    ],
+    [
+      "ids at no authorization server",
+      { CLIENTS: [{ ...VARS.CLIENTS[0], oauth_clients: ["portal"] }] },
+      "CLIENTS[0].oauth_clients",
+    ],
+  ])("%s is worth a warning", (_, vars, path) => {
+    const parts = "PLATFORM" in vars ? { name: "production" } : {}
+    expect(findIn(parts, vars)).toEqual([["warning", path]])
+  })
+})

@@ -59,6 +59,24 @@ describe("classifyOutcome() by status", () => {
   })
 })
 
+describe("classifyOutcome() by the gateway's own problems", () => {
+  const rules: OutcomeRules = { ...EVERYTHING, failureProblems: ["token-invalid"] }
+
+  test("classifyOutcome() counts the listed refusals of the gateway", () => {
+    expect(classifyOutcome({ ...GATEWAY, status: 401, problem: "token-invalid" }, rules)).toBe("failure")
+  })
+
+  test.each([
+    ["another refusal", { ...GATEWAY, status: 401, problem: "token-missing" }],
+    ["an answer of the gateway", { ...GATEWAY, status: 401 }],
+    ["an answer of the origin", { ...ORIGIN, status: 401, problem: "token-invalid" }],
+    ["the verdict of the origin", { ...ORIGIN, originVerdict: "failure" }],
+    ["a success", ORIGIN],
+  ] as const)("classifyOutcome() makes nothing of %s", (_, answer) => {
+    expect(classifyOutcome(answer, rules)).toBe("neutral")
+  })
+})
+
 describe("classifyOutcome() without a whole answer", () => {
   test.each([{ isAborted: true }, { isTimeout: true }, { isAborted: true, isTimeout: true }])(
     "classifyOutcome() is neutral when %o and there is no answer",

@@ -43,9 +43,9 @@ describe("a valid configuration", () => {
   })
 
   test.each([
-    ["routes", /^ {2}\/accounts\/\*\*\s+GET\s+required\s+standard\s+1\s+-\s+origin bank$/m],
-    ["routes with guards", /^ {2}\/login\s+POST\s+required\s+standard\s+1\s+credentials\s+origin bank$/m],
-    ["routes answered here", /^ {2}\/healthz\s+GET\s+none\s+-\s+-\s+-\s+answered here with 200$/m],
+    ["routes", /^ {2}\/accounts\/\*\*\s+GET\s+required\s+standard\s+1\s+-\s+-\s+origin bank$/m],
+    ["routes with guards", /^ {2}\/login\s+POST\s+required\s+standard\s+1\s+credentials\s+-\s+origin bank$/m],
+    ["routes answered here", /^ {2}\/healthz\s+GET\s+none\s+-\s+-\s+-\s+-\s+answered here with 200$/m],
     ["clients by URI", /^ {2}acme\s+san-uri\s+spiffe:\/\/partners\.example\/acme\s+\(issuer 73656b697368…\)$/m],
     ["clients by subject", /^ {2}globex\s+subject\s+globex, Payments, Globex, JP\s+\(issuer 73656b697368…\)$/m],
     ["limits", /^ {2}payments\s+payments\s+enforce\s+12 per 1m, burst 3$/m],
@@ -138,7 +138,7 @@ test("the tables show what is not usual about routes and guards", async () => {
   )
   expect(code).toBe(0)
   expect(stdout).toMatch(
-    /^ {2}\/login\s+POST\s+required\s+standard \(soft\)\s+1\s+credentials, addresses \(403\)\s+origin bank$/m,
+    /^ {2}\/login\s+POST\s+required\s+standard \(soft\)\s+1\s+credentials, addresses \(403\)\s+-\s+origin bank$/m,
   )
   expect(stdout).toMatch(/^ {2}addresses\s+address\s+1 failure\s+1h\s+5m\s+optimistic\s+401, 403$/m)
   expect(stdout).toMatch(/^ {2}credentials\s+field x-account-id\s+5 failures/m)

@@ -17,6 +17,8 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/deadline.ts", []],
   ["src/gate/", ["src/core/", "src/config/", "src/context.ts", "src/deadline.ts", "src/gate/"]],
   ["src/admit/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/deadline.ts", "src/gate/"]],
+  ["src/tokens/", ["src/core/", "src/config/", "src/context.ts", "src/deadline.ts", "src/tokens/"]],
+  ["src/authorize/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/tokens/"]],
   ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts"]],
   ["src/observe/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/observe/event-"]],
   ["src/", ["src/", "durable-objects/"]],

@@ -92,8 +92,8 @@ test("SUP-04 no key, secret or state is committed", () => {
   expect(secrets).toEqual([])
 })
 
-test("the runtime depends on hono and valibot only", () => {
-  expect(Object.keys(manifest.dependencies)).toEqual(["hono", "valibot"])
+test("the runtime depends on hono, jose and valibot only", () => {
+  expect(Object.keys(manifest.dependencies)).toEqual(["hono", "jose", "valibot"])
 })
 
 function compareVersions(version: string, floor: readonly [number, number, number]): number {

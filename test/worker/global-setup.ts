@@ -4,6 +4,7 @@
 import { createServer, type AddressInfo } from "node:net"
 import type { TestProject } from "vitest/node"
 import { mintCertificates } from "./outside/certificates.ts"
+import { mintTokenKeys, startKeyServer } from "./outside/key-server.ts"
 import { startControl } from "./outside/control-server.ts"
 import { startOrigin } from "./outside/origin-server.ts"
 import { startSink } from "./outside/sink-server.ts"
@@ -19,14 +20,18 @@ export async function setup(project: TestProject): Promise<() => void> {
   const closed = createServer()
   const closedPort = await listen(closed)
   closed.close()
-  const [origin, sink, minted] = await Promise.all([
+  const [origin, sink, keyServer, minted, tokenKeys] = await Promise.all([
     startOrigin(trapPort),
     startSink(trapPort),
+    startKeyServer(),
     mintCertificates(Date.now()),
+    mintTokenKeys(),
   ])
-  const control = await startControl(origin, sink, () => trapConnections)
+  const control = await startControl({ origin, sink, keyServer, trapConnections: () => trapConnections })
   project.provide("fixtures", {
     ...minted,
+    tokenKeys,
+    keyServerPort: keyServer.port,
     originPort: origin.port,
     sinkPort: sink.port,
     controlPort: control.port,
@@ -34,7 +39,7 @@ export async function setup(project: TestProject): Promise<() => void> {
     trapPort,
   })
   return () => {
-    for (const server of [origin, sink, control, trap]) server.close()
+    for (const server of [origin, sink, keyServer, control, trap]) server.close()
   }
 }
 

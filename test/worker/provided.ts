@@ -53,10 +53,40 @@ export interface CertificateFixture {
   readonly subject: string
 }
 
+/** Names of the key pairs of the authorization server under test. "other" is in no key set. */
+export const TOKEN_KEY_NAMES = ["es256", "ps256", "eddsa", "rs256", "es256 two", "other"] as const
+
+/** Name of a key pair. */
+export type TokenKeyName = (typeof TOKEN_KEY_NAMES)[number]
+
+/** A key pair as JWKs; the public one has `kid`, which is the name, and no `alg`. */
+export interface TokenKeyFixture {
+  readonly privateJwk: Readonly<Record<string, string>>
+  readonly publicJwk: Readonly<Record<string, string>>
+}
+
+/** What a key server answers with. Without any of it: the JSON of `body`, at once. */
+export interface KeyServerScript {
+  readonly body?: unknown
+  /** Spaces behind the body. */
+  readonly padBytes?: number
+  /** Sent as it is, instead of `body`. */
+  readonly text?: string
+  readonly status?: number
+  readonly contentType?: string
+  readonly location?: string
+  /** Octets of a body that is sent until somebody closes the connection, at most. */
+  readonly floodBytes?: number
+  /** Never answers. */
+  readonly hangs?: boolean
+}
+
 /** Everything that is handed over. Ports are on 127.0.0.1. */
 export interface Fixtures {
   readonly certificates: Readonly<Record<CertificateName, CertificateFixture>>
   readonly skis: Readonly<Record<"ca-a" | "ca-b", string>>
+  readonly tokenKeys: Readonly<Record<TokenKeyName, TokenKeyFixture>>
+  readonly keyServerPort: number
   readonly originPort: number
   readonly sinkPort: number
   readonly controlPort: number

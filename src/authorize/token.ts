@@ -1,0 +1,57 @@
+/**
+ * Stage `token`: an access token, on the routes that ask for one.
+ *
+ * It comes from the Authorization field (`core/bearer.ts`), is verified by its authorization server's keys
+ * (`tokens/token-verifier.ts`), and may be used here and now by who presents it (`core/access-token.ts`): the last is
+ * decided with every request, also for a token that is remembered. Every refusal of a token carries a challenge, which says
+ * what kind of thing is wrong; the exact reason is in the event, the token never is.
+ */
+import type { Route } from "../config/config.ts"
+import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
+import { decideUse } from "../core/access-token.ts"
+import { decideBearer, formatChallenge, type BearerError } from "../core/bearer.ts"
+import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import type { ProblemCode } from "../core/problem.ts"
+import { refuse } from "../reply.ts"
+import { createKeySets } from "../tokens/key-sets.ts"
+import { createTokenVerifier } from "../tokens/token-verifier.ts"
+
+/** Returns the stage. */
+export function createTokenStage(gateway: Gateway): StageHandler {
+  const { config, nowMs } = gateway
+  const verifier = createTokenVerifier(createKeySets(gateway))
+
+  return async function token(c, next) {
+    const { token: asked } = required(c.var.exchange.route, "route")
+    if (asked === undefined) return next()
+    return (await decide(c, asked)) ?? next()
+  }
+
+  /** Returns the refusal, or undefined when the token is good. */
+  async function decide(c: GatewayContext, { server }: NonNullable<Route["token"]>): Promise<Response | undefined> {
+    const { exchange } = c.var
+    const bearer = decideBearer(c.req.raw.headers.get("authorization"), exchange.query ?? "")
+    if (!bearer.ok) return challenge(c, bearer.code, bearer.reason, bearer.error)
+    const verification = await verifier.verify(c, server, bearer.token)
+    if (verification.kind === "unavailable") {
+      // Nothing is known against the token: it may be good, and the client is not to blame.
+      return refuse(c, "service-unavailable", {
+        reason: "token_keys_unavailable",
+        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
+      })
+    }
+    if (verification.kind === "refused") return challenge(c, "token-invalid", verification.reason, "invalid_token")
+    const { facts } = verification
+    exchange.token = { ...facts, server: server.name }
+    const use = decideUse(facts, server, {
+      fingerprint: required(exchange.certificate, "certificate").fingerprint,
+      oauthClients: required(exchange.client, "client").oauthClients,
+      nowMs: nowMs(),
+    })
+    return use.ok ? undefined : challenge(c, use.code, use.reason, "invalid_token")
+  }
+
+  function challenge(c: GatewayContext, code: ProblemCode, reason: string, error: BearerError | undefined): Response {
+    return refuse(c, code, { reason, fields: [["WWW-Authenticate", formatChallenge(config.via, { error })]] })
+  }
+}
