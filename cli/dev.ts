@@ -66,7 +66,7 @@ function formatBanner(
   paint: Paint,
   elapsedMs: number,
 ): string {
-  const { bankUrl, config, pki, sinkUrl, url, worker } = development
+  const { bankUrl, config, issuerUrl, pki, sinkUrl, url, worker } = development
   const show = (path: string): string => relative(process.cwd(), path) || path
   const fact = (name: string, value: string, note = ""): string =>
     `  ${paint("dim", name.padEnd(9))}${value}${note === "" ? "" : `  ${paint("dim", note)}`}`
@@ -80,11 +80,12 @@ function formatBanner(
       `workerd on ${worker.hostname}:${worker.port}`,
       `${Math.round(worker.bundleBytes / 1_024)} KB; only the edge may talk to it`,
     ),
-    ...config.origins.map(({ name, url: origin }) =>
-      name === "bank" && bankUrl !== undefined
-        ? fact("Origin", `${name} ${bankUrl}`, "the sample bank")
-        : fact("Origin", `${name} ${origin.scheme}://${origin.authority}${origin.path}`),
-    ),
+    ...config.origins.map(({ name, url: origin }) => {
+      if (name === "bank" && bankUrl !== undefined) return fact("Origin", `${name} ${bankUrl}`, "the sample bank")
+      if (name === "issuer" && issuerUrl !== undefined)
+        return fact("Origin", `${name} ${issuerUrl}`, "the sample authorization server")
+      return fact("Origin", `${name} ${origin.scheme}://${origin.authority}${origin.path}`)
+    }),
     ...(sinkUrl === undefined
       ? config.sinks.map(({ kind, url: sink }) => fact("Sink", `${kind} ${sink}`))
       : [fact("Sink", sinkUrl, "the sample sink; it prints the lines below")]),
@@ -111,12 +112,18 @@ function formatBanner(
 }
 
 /** The lines to paste: each shows one thing that the gateway does. */
-function formatExamples({ pki, url }: Development, paint: Paint, show: (path: string) => string): readonly string[] {
+function formatExamples(
+  { issuerUrl, pki, url }: Development,
+  paint: Paint,
+  show: (path: string) => string,
+): readonly string[] {
   const file = (path: string): string => quote(show(path))
   const ca = `curl --cacert ${file(pki.ca.certificatePath)}`
   const [first, second = first] = pki.clients
   const as = (path: string): string => `${ca} --cert ${file(path)}`
   if (first === undefined || second === undefined) return []
+  const token = (path: string): string =>
+    `"Authorization: Bearer $(${as(path)} -s -d grant_type=client_credentials -d scope=transfers.read ${url}/token | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')"`
   const examples: readonly (readonly [title: string, command: string])[] = [
     ["a request that is accepted", `${as(first.certificatePath)} -i ${url}/balance`],
     ["no certificate: 401", `${ca} -i ${url}/balance`],
@@ -136,6 +143,20 @@ function formatExamples({ pki, url }: Development, paint: Paint, show: (path: st
       "a keyed payment",
       `${as(first.certificatePath)} -i -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -H 'Content-Type: application/json' -d '{"amount":1250,"currency":"JPY","to":"globex-operating","reference":"invoice 7"}' ${url}/payments`,
     ],
+    // The samples of a configuration of one's own may have no issuer.
+    ...(issuerUrl === undefined
+      ? []
+      : ([
+          ["no access token where one is needed: 401", `${as(first.certificatePath)} -i ${url}/transfers`],
+          [
+            "an access token, issued to this certificate",
+            `${as(first.certificatePath)} -i -H ${token(first.certificatePath)} ${url}/transfers`,
+          ],
+          [
+            "the same of another client: 401",
+            `${as(second.certificatePath)} -i -H ${token(first.certificatePath)} ${url}/transfers`,
+          ],
+        ] as const)),
   ]
   return [
     "",

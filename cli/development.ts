@@ -13,6 +13,7 @@ import { basename, dirname, join, resolve } from "node:path"
 import type { EdgeEvent, EdgeMaterial } from "../edge/options.ts"
 import { startEdge } from "../edge/server.ts"
 import { startBank } from "../examples/bank/server.ts"
+import { startIssuer, type Issuer } from "../examples/issuer/server.ts"
 import { startSink } from "../examples/sink/server.ts"
 import type { Config } from "../src/config/config.ts"
 import { loadAccepted } from "./configuration.ts"
@@ -32,7 +33,7 @@ export interface DevelopmentOptions {
   readonly port: number
   /** Directory for certificates and state. */
   readonly state: string
-  /** Start the sample bank for an origin named "bank", and a sample sink in place of the configured ones. */
+  /** Start the sample bank for an origin "bank", a sample issuer for an origin "issuer" and TOKENS "sample", and a sample sink in place of the configured ones. */
   readonly samples: boolean
   /** Watch the configuration and the sources, and take changes over while running. */
   readonly watches: boolean
@@ -65,6 +66,7 @@ export interface Development {
   reload(overrides?: Readonly<Record<string, unknown>>): Promise<void>
   /** Addresses of the samples, when they run. */
   readonly bankUrl: string | undefined
+  readonly issuerUrl: string | undefined
   readonly sinkUrl: string | undefined
   /** Ends the sample bank or sink alone: for trying what happens without them. */
   stopBank(): Promise<void>
@@ -105,11 +107,15 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const stopBank = once(async () => bank?.close())
     closers.push(stopBank)
     const bankUrl = bank && `http://${LOOPBACK}:${bank.port}`
+    const issuer = options.samples ? await startSampleIssuer(config) : undefined
+    closers.push(async () => issuer?.close())
+    const issuerUrl = issuer && `http://${LOOPBACK}:${issuer.port}`
     const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
     const assertionKey = randomBytes(32)
     const overridesOf = (vars: Readonly<Record<string, unknown>>, overrides = options.overrides) => ({
       ...overrides,
-      ...(bankUrl === undefined ? {} : { ORIGINS: withUrl(vars["ORIGINS"], "bank", bankUrl) }),
+      ORIGINS: withMember(withMember(vars["ORIGINS"], "bank", { url: bankUrl }), ISSUER_ORIGIN, { url: issuerUrl }),
+      TOKENS: withMember(vars["TOKENS"], ISSUER_TOKENS, { jwks_url: issuerUrl && `${issuerUrl}/jwks` }),
       ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: [{ kind: "otlp", url: sinkUrl }] }),
       // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
       PLATFORM: undefined,
@@ -161,6 +167,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       pki,
       worker,
       bankUrl,
+      issuerUrl,
       sinkUrl,
       reload,
       stopBank,
@@ -210,9 +217,23 @@ function withoutSinks(vars: Readonly<Record<string, unknown>>): Readonly<Record<
   )
 }
 
-function withUrl(origins: unknown, name: string, url: string): unknown {
-  const table = origins as Readonly<Record<string, object>>
-  return { ...table, [name]: { ...table[name], url } }
+const ISSUER_ORIGIN = "issuer"
+const ISSUER_TOKENS = "sample"
+
+/** Starts the sample issuer where the configuration has a place for it: it issues what the gateway expects. */
+async function startSampleIssuer({ authorizationServers, origins }: Config): Promise<Issuer | undefined> {
+  const server = authorizationServers.find(({ name }) => name === ISSUER_TOKENS)
+  if (server === undefined || !origins.some(({ name }) => name === ISSUER_ORIGIN)) return undefined
+  const { audience, issuer } = server
+  const [first = ""] = audience.kind === "sole" ? [audience.value] : audience.values
+  return startIssuer({ host: LOOPBACK, port: 0, issuer, audience: first })
+}
+
+/** Returns a table of tables with one member of one of them replaced; as it was when there is nothing to replace. */
+function withMember(variable: unknown, name: string, member: Readonly<Record<string, string | undefined>>): unknown {
+  const table = variable as Readonly<Record<string, object>> | undefined
+  if (table === undefined || Object.values(member).includes(undefined)) return variable
+  return { ...table, [name]: { ...table[name], ...member } }
 }
 
 /** Watches the configuration file and the Worker's sources; a change that does not hold keeps what runs. */

@@ -48,6 +48,7 @@ export const ROUTES: readonly Route[] = [
   { method: "GET", path: /^\/balance$/, handle: showDefaultBalance },
   { method: "POST", path: /^\/login$/, handle: logIn },
   { method: "POST", path: /^\/payments$/, handle: makePayment },
+  { method: "GET", path: /^\/transfers$/, handle: listTransfers },
   { method: "GET", path: /^\/slow$/, handle: answerSlowly },
   { method: "GET", path: /^\/failing$/, handle: breakConnection },
   { method: "GET", path: /^\/error$/, handle: ({ response }) => sendProblem(response, "internal-error") },
@@ -97,6 +98,19 @@ async function makePayment(visit: Visit): Promise<void> {
   if (decision.kind === "repeated") return sendJson(response, 200, describePayment(decision.payment))
   store.book(decision.booking)
   sendJson(response, 201, describePayment(decision.booking.payment))
+}
+
+/** Lists what was booked on the client's accounts. */
+function listTransfers({ response, store, client }: Visit): void {
+  const transfers = store.accountsOf(client).flatMap((account) =>
+    Array.from(store.entriesOf(account.id), ({ bookedAtMs, paymentId, ...entry }) => ({
+      account: account.id,
+      booked_at: new Date(bookedAtMs).toISOString(),
+      payment_id: paymentId,
+      ...entry,
+    })),
+  )
+  sendJson(response, 200, { transfers })
 }
 
 /** Opens a session for a user and its PIN: 200, else 401 and nothing about which of the two was wrong. */
