@@ -9,13 +9,15 @@ import type { BucketState } from "../../src/core/gcra.ts"
 import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease-grant.ts"
 import { EMPTY_LEDGER, loansOf, outstandingOf, parseLedger } from "../../src/core/lease-ledger.ts"
 import type { LeaseLedger } from "../../src/core/lease-ledger.ts"
-import { BucketMember, bucketsOf, createBucketPool } from "../../src/core/lease-member.ts"
+import { BucketMember } from "../../src/core/lease-member.ts"
+import { createLeasePool, storedOf } from "../../src/core/lease-pool.ts"
 import type { LeaseCall } from "../../src/core/lease-protocol.ts"
 import { fitWaiting, sizeLease } from "../../src/core/lease-sizing.ts"
 
 const START_MS = 1_790_000_000_000
 
 const limits = fc.record({
+  kind: fc.constant("bucket" as const),
   name: fc.constantFrom("client", "route"),
   burst: fc.integer({ min: 1, max: 40 }),
   rate: fc.record({ count: fc.integer({ min: 1, max: 50 }), periodMs: fc.integer({ min: 1, max: 3_000 }) }),
@@ -47,6 +49,10 @@ interface Held {
   readonly buckets: Readonly<Record<string, BucketState>>
 }
 
+function statesOf({ buckets }: Held) {
+  return { buckets, quotas: {} }
+}
+
 function apply(held: Held, { boot, ahead, isTaken, unused, waiting, demand, terms, drawn }: Call, nowMs: number) {
   const last = held.ledger.holders.findLast((holder) => holder.boot === boot)?.seq ?? 1
   const seq = Math.max(1, last + ahead)
@@ -59,11 +65,12 @@ function apply(held: Held, { boot, ahead, isTaken, unused, waiting, demand, term
     cost: Math.min(1, ...waiting),
     demand,
     roundTripMs: 30,
+    returned: null,
   }
   const names = drawn.map(({ name }) => name)
-  const pool = createBucketPool(held.buckets, drawn, nowMs)
+  const pool = createLeasePool(statesOf(held), drawn, nowMs)
   const step = grant(held.ledger, pool, call, { ...LEASE_TERMS_DEFAULT, ...terms, names }, nowMs)
-  return { step, call, after: { ledger: step.ledger, buckets: bucketsOf(step.pool) } }
+  return { step, call, after: { ledger: step.ledger, buckets: storedOf(statesOf(held), step.pool).buckets } }
 }
 
 /** Level and lent tokens of one limit, with everything that is over by now struck out. */
@@ -128,7 +135,7 @@ test("grant() answers a repeated call alike and changes nothing", () => {
           nowMs += call.gapMs
           const first = apply(held, call, nowMs)
           const names = call.drawn.map(({ name }) => name)
-          const pool = createBucketPool(first.after.buckets, call.drawn, nowMs + laterMs)
+          const pool = createLeasePool(statesOf(first.after), call.drawn, nowMs + laterMs)
           const terms = { ...LEASE_TERMS_DEFAULT, names }
           const again = grant(first.after.ledger, pool, first.call, terms, nowMs + laterMs)
           expect([again.answer, again.ledger === first.after.ledger]).toEqual([first.step.answer, true])
@@ -180,10 +187,10 @@ test("admitDirect() admits at retryAfterMs and not 1 ms earlier, whatever is len
         }
         const names = asked.map(({ name }) => name)
         const ask = (state: Held, atMs: number) =>
-          admitDirect(state.ledger, createBucketPool(state.buckets, asked, atMs), names, cost, atMs)
+          admitDirect(state.ledger, createLeasePool(statesOf(state), asked, atMs), names, cost, atMs)
         const refused = ask(held, nowMs)
         if (refused.retryAfterMs === null) return
-        const state: Held = { ledger: refused.ledger, buckets: bucketsOf(refused.pool) }
+        const state: Held = { ledger: refused.ledger, buckets: storedOf(statesOf(held), refused.pool).buckets }
         const fitsMs = nowMs + refused.retryAfterMs
         expect([ask(state, fitsMs).isAdmitted, ask(state, fitsMs - 1).isAdmitted]).toEqual([true, false])
       },
