@@ -236,6 +236,7 @@ export class Checker {
 export class IdealLimits {
   readonly #audits = new Map<string, Audit>()
   readonly #used = new Map<string, number>()
+  #window = 0
   readonly #clockMs: number
 
   constructor({ clockMs }: Scenario) {
@@ -247,10 +248,11 @@ export class IdealLimits {
     const audits = limits.map((limit) => this.#at(limit, nowMs))
     if (audits.some(({ tokens }) => tokens + EPSILON < cost)) return false
     const window = Math.floor((nowMs + this.#clockMs) / QUOTA_WINDOW_MS)
-    const usedOf = (name: string) => this.#used.get(`${name} ${window}`) ?? 0
-    if (quotas.some(({ name, limit }) => usedOf(name) + cost > limit)) return false
+    if (window > this.#window) this.#used.clear()
+    this.#window = window
+    if (quotas.some(({ name, limit }) => (this.#used.get(name) ?? 0) + cost > limit)) return false
     for (const audit of audits) audit.tokens -= cost
-    for (const { name } of quotas) this.#used.set(`${name} ${window}`, usedOf(name) + cost)
+    for (const { name } of quotas) this.#used.set(name, (this.#used.get(name) ?? 0) + cost)
     return true
   }
 

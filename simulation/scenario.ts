@@ -102,7 +102,6 @@ export function createScenario(seed: number): Scenario {
   const isolates = random.pick([1, 2, 4, 8, 16, 32])
   return {
     seed,
-    durationMs,
     isolates,
     zipf: random.pick([0, 0.5, 1, 1, 1.5]),
     routeLimits: random.chance(0.3) ? [randomLimit(random, "route")] : [],
@@ -131,12 +130,16 @@ export const QUOTA_WINDOW_MS = 3_600_000
 /** An hour that ends in the year 2027. */
 const HOUR_END_MS = 500_000 * QUOTA_WINDOW_MS
 
-type Quotas = Pick<Scenario, "limits" | "quotas" | "clockMs" | "quotaChanges" | "drops"> &
+/** Longest run with quotas, in ms: what is special about them happens around the end of the hour. */
+const QUOTA_RUN_MS_MAX = 3_000
+
+type Quotas = Pick<Scenario, "durationMs" | "limits" | "quotas" | "clockMs" | "quotaChanges" | "drops"> &
   Partial<Pick<Scenario, "routeLimits" | "changes">>
 
 /** In half of the runs, from a stream of their own: the others are what they were before there were quotas. */
-function randomQuotas(random: Random, durationMs: number, limits: readonly SimulatedLimit[]): Quotas {
-  if (random.chance(0.5)) return { limits, quotas: [], clockMs: 0, quotaChanges: [], drops: 0 }
+function randomQuotas(random: Random, runMs: number, limits: readonly SimulatedLimit[]): Quotas {
+  if (random.chance(0.5)) return { durationMs: runMs, limits, quotas: [], clockMs: 0, quotaChanges: [], drops: 0 }
+  const durationMs = Math.min(runMs, QUOTA_RUN_MS_MAX)
   const clockMs = HOUR_END_MS - Math.round(durationMs * random.pick([0.3, 0.5, 0.7, 0.9]))
   const limit = random.pick([3, 20, 100, 300, 1000, 3000])
   const quotaChanges = random.chance(0.2)
@@ -148,7 +151,7 @@ function randomQuotas(random: Random, durationMs: number, limits: readonly Simul
       ]
     : []
   const drops = random.chance(0.3) ? random.pick([0.005, 0.05]) : 0
-  const quotas = { quotas: [{ name: "hourly", limit }], clockMs, quotaChanges, drops }
+  const quotas = { durationMs, quotas: [{ name: "hourly", limit }], clockMs, quotaChanges, drops }
   // Alone, a quota is lent from without a bucket that keeps leases small.
   return random.chance(0.3) ? { limits: [], routeLimits: [], changes: [], ...quotas } : { limits, ...quotas }
 }

@@ -314,21 +314,25 @@ class World {
   #checkUnspent(): void {
     const unspent = this.#unspent
     unspent.clear()
+    const nowMs = this.#nowMs
     for (const isolate of this.#isolates) {
       for (let limitSet = 0; limitSet < isolate.holders.length; limitSet++) {
         const simulated = isolate.holders[limitSet]
         if (simulated === undefined || simulated.holder.tokens + simulated.pendingTokens === 0) continue
-        const readingMs = isolate.oldestReading(this.#nowMs)
+        const readingMs = isolate.oldestReading(nowMs)
         const { tokens, expiresMs } = simulated.holder
         const held = readingMs < expiresMs ? tokens : 0
         const coming = readingMs < simulated.pendingEndMs ? simulated.pendingTokens : 0
         if (held + coming === 0) continue
-        for (const name of namesOf(this.#drawnBy(limitSet))) unspent.set(name, (unspent.get(name) ?? 0) + held + coming)
+        for (const { name } of this.#limits) unspent.set(name, (unspent.get(name) ?? 0) + held + coming)
+        for (const { name } of this.#quotas) unspent.set(name, (unspent.get(name) ?? 0) + held + coming)
+        if (limitSet === 0) continue
+        for (const { name } of this.#scenario.routeLimits) unspent.set(name, (unspent.get(name) ?? 0) + held + coming)
       }
     }
-    this.#checker.checkUnspent(this.#object.ledger, unspent, this.#nowMs)
+    if (unspent.size > 0) this.#checker.checkUnspent(this.#object.ledger, unspent, nowMs)
     for (const { name } of this.#quotas) {
-      this.#checker.checkUsed(name, this.#object.usedOf(name, this.#nowMs), unspent.get(name) ?? 0, this.#nowMs)
+      this.#checker.checkUsed(name, this.#object.usedOf(name, nowMs), unspent.get(name) ?? 0, nowMs)
     }
   }
 
