@@ -147,8 +147,17 @@ export function grant<M extends LeaseMember<M>>(
   const answer: LeaseAnswer = { ...fixed, ...outlook }
   const { boot, seq, demand } = call
   const holder: LeaseRecord = {
-    ...{ boot, names, seq, answer, carried: held, granted: loan.tokens - held, expiresMs: loan.expiresMs },
-    ...{ since, returned: lastReturnOf(record, call), demand, seenMs: now.nowMs },
+    boot,
+    names,
+    seq,
+    answer,
+    carried: held,
+    granted: loan.tokens - held,
+    expiresMs: loan.expiresMs,
+    since,
+    returned: lastReturnOf(record, call),
+    demand,
+    seenMs: now.nowMs,
   }
   return {
     ledger: isRemembered
