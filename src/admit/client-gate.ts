@@ -124,7 +124,8 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
   }
 
   function passedGuard(guard: Guard, subject: LeaseSubject, standing: GuardStanding): PassedGuard {
-    return { guard, objectName: subject.objectName, standing, dropLease: () => leases.drop(subject) }
+    const { objectName } = subject
+    return { guard, objectName, standing, dropLease: () => leases.drop(objectName) }
   }
 
   /** Asks guards of other keys, each at an object of its own; the first that refuses decides. */
