@@ -37,6 +37,18 @@ const CODES: Readonly<Record<NamedLimit["kind"], ProblemCode>> = {
   concurrency: "concurrency-exceeded",
 }
 
+/** A block that is refused from memory until it has to be asked for again. */
+interface Blocked {
+  readonly verdict: GateVerdict
+  readonly atMs: number
+  /** From then on one request asks, so that not all of them have to when the time is over. */
+  readonly askMs: number
+  readonly untilMs: number
+  isAsked: boolean
+}
+
+const BLOCK_ASK_RATIO = 0.9
+
 /** What one client meets on one route, worked out once. */
 interface Gate extends GatePlan {
   readonly subject: LeaseSubject
@@ -48,7 +60,7 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
   const objects = createClientObjects(gateway)
   const leases = createClientLeases(gateway, objects)
   const stopped = createStoppedCounter(gateway, objects)
-  const blocked = new Map<string, { readonly verdict: GateVerdict; readonly atMs: number; readonly untilMs: number }>()
+  const blocked = new Map<string, Blocked>()
   const gateOf = createGateCache()
   const mintId = (): string => formatHex(fillRandom(new Uint8Array(16)))
 
@@ -107,7 +119,10 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
     const { objectName, key, limits, guards } = gate.subject
     const now = nowMs()
     const known = blocked.get(key)
-    if (known !== undefined && now < known.untilMs) return later(known.verdict, now - known.atMs)
+    if (known !== undefined && now < known.untilMs) {
+      if (known.isAsked || now < known.askMs) return later(known.verdict, now - known.atMs)
+      known.isAsked = true
+    }
     const place = gate.takesPlace ? { leaseId: id } : {}
     const asked = await objects.call(c, objectName, async (object): Promise<GateDecision> =>
       object.admit({ limits, guards, cost, admissionId: id, ...place }),
@@ -118,7 +133,14 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
     if (cacheForMs > 0) {
       if (blocked.size >= LEASE_HOLDERS_PER_ISOLATE_MAX) blocked.clear()
       const atMs = nowMs()
-      blocked.set(key, { verdict: { ...verdict, decidedBy: "local" }, atMs, untilMs: atMs + cacheForMs })
+      const askMs = atMs + BLOCK_ASK_RATIO * cacheForMs
+      blocked.set(key, {
+        verdict: { ...verdict, decidedBy: "local" },
+        atMs,
+        askMs,
+        untilMs: atMs + cacheForMs,
+        isAsked: false,
+      })
     } else blocked.delete(key)
     return verdict
   }
