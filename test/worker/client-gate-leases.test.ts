@@ -131,6 +131,32 @@ describe("several isolates with one client", () => {
     expect(await admitted(fired)).toBeLessThanOrEqual(100)
   })
 
+  test("share what is lent with requests that are asked for one by one, and no refill is counted twice", async () => {
+    vi.useFakeTimers({ toFake: ["Date"] })
+    const gateway = createGuarded({
+      guard: { in_flight: "reserve", max_failures: 1_000 },
+      overrides: {
+        LIMITS: { generous: { rate: "100/s", burst: 100 } },
+        ROUTES: [
+          { prefix: "/lent", origin: "stub", limits: "generous" },
+          { prefix: "/asked", origin: "stub", limits: "generous", guard: "login" },
+        ],
+      },
+    })
+    const fire = (target: string, count: number) =>
+      admitted(Array.from({ length: count }, () => gateway.fetch({ target })))
+    await fire("/lent/x", 60)
+    await fire("/lent/x", 1)
+    vi.setSystemTime(Date.now() + TOKEN_LEASE_TTL_MS - 50)
+    // The bucket has refilled meanwhile, but not up to what the isolate still holds.
+    await fire("/asked/x", 1)
+    vi.setSystemTime(Date.now() + 1)
+    const asked = await fire("/asked/x", 150)
+    const lentAndSpent = await fire("/lent/x", 150)
+    expect(asked + lentAndSpent).toBeLessThanOrEqual(100)
+    expect([asked > 0, lentAndSpent > 0]).toEqual([true, true])
+  })
+
   test("hold to a lowered limit one lease life after the first of them knows it", async () => {
     vi.useFakeTimers({ toFake: ["Date"] })
     const [before] = createIsolates(1, { rate: "1000/s", burst: 1_000 })
@@ -244,7 +270,7 @@ describe("a call that nobody answers", () => {
     const CLIENT_GATE = {
       getByName: (name: string) => {
         // The call of a request that has ended goes on nowhere: neither an answer nor its deadline ever comes.
-        if (isVanished) vi.spyOn(globalThis, "setTimeout").mockImplementationOnce(() => 0 as never)
+        if (isVanished) vi.spyOn(globalThis, "setTimeout").mockImplementationOnce(() => 0)
         return isVanished ? { lend: () => new Promise<never>(() => {}) } : stub(name)
       },
     } as unknown as Env["CLIENT_GATE"]

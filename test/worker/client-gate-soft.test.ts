@@ -26,7 +26,9 @@ function makeUnhealthy({ originHealth }: TestGateway): void {
   for (let i = 0; i < 5; i++) originHealth.record("stub", "failure", nowMs, nowMs)
 }
 
-function createSoft({ route, overrides, ...parts }: GuardedParts, limit: Readonly<Record<string, unknown>>) {
+type SoftParts = Omit<GuardedParts, "overrides"> & { readonly overrides?: Readonly<Record<string, unknown>> }
+
+function createSoft({ route, overrides, ...parts }: SoftParts, limit: Readonly<Record<string, unknown>>): TestGateway {
   return createGuarded({
     ...parts,
     route: { soft: true, ...route },

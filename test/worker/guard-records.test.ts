@@ -147,12 +147,12 @@ test("a record that is written while the queue is asked is not lost, nor is its 
   const gateway = createGuarded()
   const nowMs = Date.now()
   let asked = 0
-  let isHeld = true
+  const hold = { isOver: false }
   vi.spyOn(env.EVENTS as Queue, "send").mockImplementation(async () => {
     asked += 1
     if (asked > 1) throw new Error("Queue is full")
     // The object waits by itself: a promise of the test is none of its own.
-    while (isHeld) await scheduler.wait(1)
+    while (!hold.isOver) await scheduler.wait(1)
     return {} as QueueSendResponse
   })
   await fail(gateway, 5)
@@ -160,7 +160,7 @@ test("a record that is written while the queue is asked is not lost, nor is its 
   if (guard === undefined) throw new Error("No guard configured")
   await objectOf(gateway).administer(demandOf(guard), { action: "unblock" })
   await vi.waitUntil(() => complaints.length > 0)
-  isHeld = false
+  hold.isOver = true
   await vi.waitUntil(async () => (await waiting(gateway)) === 1)
   vi.setSystemTime(nowMs)
   expect(await nextAlarm(gateway)).toBe(nowMs + RECORD_RETRY_MS)

@@ -296,6 +296,13 @@ test("a failure that cannot be told fails no request, and the event says why", a
   expect([response.status, event.guard_untold, event.level]).toEqual([401, "object_failed", "warn"])
 })
 
+test("a failure is told before its answer leaves, so that whoever waits for it meets a guard that knows", async () => {
+  const gateway = createGuarded()
+  const statuses: number[] = []
+  for (let i = 0; i < 6; i++) statuses.push((await gateway.open(answering(401))).status)
+  expect(statuses).toEqual([401, 401, 401, 401, 401, 429])
+})
+
 test("successes of a client without failures are told to nobody", async () => {
   const record = vi.spyOn(ClientGate.prototype, "record")
   await statusesOf(createGuarded({ guard: { success_policy: "reset" } }), [answering(200), answering(200)])
