@@ -146,13 +146,12 @@ export class ClientGate extends DurableObject<Env> {
       const nowMs = Date.now()
       const before = this.#load(nowMs)
       const { guards, events } = settleGuards(before.guards, nowMs)
-      const after = withGuards(before, guards)
-      this.#keep(before, after, events)
+      this.#store(before, withGuards(before, guards), events)
       const isDelivered = await this.#deliver()
       if (!isDelivered) return
-      const isOver = this.#isKeyed && isForgettable(this.#load(Date.now()), Date.now())
+      const isOver = this.#isKeyed && !this.#hasWaiting && isForgettable(this.#load(Date.now()), Date.now())
       if (isOver) await this.#forget()
-      else await this.#schedule(this.#load(Date.now()))
+      else await this.#schedule()
     } catch (error) {
       logFailure("gate_alarm_failed", error)
     }
@@ -160,6 +159,11 @@ export class ClientGate extends DurableObject<Env> {
 
   get #isKeyed(): boolean {
     return this.#subject.keyKind !== "client"
+  }
+
+  /** Whether the queue has not taken everything yet. */
+  get #hasWaiting(): boolean {
+    return this.#sql.exec("SELECT 1 FROM outbox LIMIT 1").toArray().length > 0
   }
 
   get #subject(): GateSubject {
@@ -176,24 +180,29 @@ export class ClientGate extends DurableObject<Env> {
     return this.#sql.exec(READ[table]).toArray()[0]?.["state"]
   }
 
-  /** Stores a state and what has to be reported in the same turn, so that neither can be there without the other. */
+  /** Stores a state and what has to be reported, and sees to it that it is. */
   #keep(before: GateState, after: GateState, events: readonly NamedGuardEvent[]): void {
+    this.#store(before, after, events)
+    const isNewKey = this.#isKeyed && before === EMPTY_GATE_STATE && after !== before
+    if (events.length > 0) this.ctx.waitUntil(this.#report())
+    else if (isNewKey) this.ctx.waitUntil(this.#schedule())
+  }
+
+  /** Stores both in the same turn, so that neither can be there without the other. */
+  #store(before: GateState, after: GateState, events: readonly NamedGuardEvent[]): void {
     if (after !== before) this.#sql.exec(WRITE.gate, JSON.stringify(after))
     for (const { guard, event } of events) {
       const record = guardRecordOf(event, { guard, ...this.#subject })
       this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(record))
       console.log(formatEventJson(record))
     }
-    const isNewKey = this.#isKeyed && before === EMPTY_GATE_STATE && after !== before
-    if (events.length > 0) this.ctx.waitUntil(this.#report(after))
-    else if (isNewKey) this.ctx.waitUntil(this.#schedule(after))
   }
 
-  async #report(state: GateState): Promise<void> {
+  async #report(): Promise<void> {
     try {
       // The alarm first: should the queue not take the records, or this instance end, they are offered again.
       await this.ctx.storage.setAlarm(Date.now() + RECORD_RETRY_MS)
-      if (await this.#deliver()) await this.#schedule(state)
+      if (await this.#deliver()) await this.#schedule()
     } catch (error) {
       logFailure("guard_record_delayed", error)
     }
@@ -228,8 +237,12 @@ export class ClientGate extends DurableObject<Env> {
     if (rowsWritten > 0) logFailure("guard_records_dropped", rowsWritten)
   }
 
-  async #schedule(state: GateState): Promise<void> {
-    const wakeMs = nextWakeMs(state, this.#isKeyed)
+  /** Sets the alarm for what is stored now: other calls may have come in while the queue was asked. */
+  async #schedule(): Promise<void> {
+    // Whoever put a record there meanwhile has set the alarm that offers it again.
+    if (this.#hasWaiting) return
+    const nowMs = Date.now()
+    const wakeMs = nextWakeMs(this.#load(nowMs), this.#isKeyed, nowMs)
     if (wakeMs === null) await this.ctx.storage.deleteAlarm()
     else await this.ctx.storage.setAlarm(wakeMs)
   }

@@ -117,6 +117,8 @@ export function recordOutcome(
   const { id, result } = outcome
   const known = {
     ...settled.state,
+    // A client that had nothing to remember was not stored when it asked; that it did must not look like idleness.
+    lastRequestMs: Math.max(settled.state.lastRequestMs ?? 0, Math.min(admittedAtMs, settled.state.lastSeenMs)),
     pending: settled.state.pending.filter((request) => request.id !== id),
     recorded:
       config.inFlight === "optimistic"

@@ -39,14 +39,18 @@ export interface LeaseSubject {
 export interface ClientLeases {
   /** Decides one request; answers at once when nobody has to be asked. Never rejects. */
   decide(c: GatewayContext, subject: LeaseSubject, cost: number): GateVerdict | Promise<GateVerdict>
-  /** Forgets the tokens at hand: the next request asks the object, which may know better by then. */
-  drop(subject: LeaseSubject): void
+  /**
+   * Forgets all tokens of this object: the next request asks it, which may know better by then. All, because other routes
+   * with the same guard may hold some under other limits.
+   */
+  drop(objectName: string): void
 }
 
 type Failure = { readonly reason: string; readonly isOverloaded: boolean }
 
 /** One lease with what its holder does not know: who waits, and what the object said beside tokens. */
 interface Desk {
+  readonly objectName: string
   holder: LeaseHolder
   readonly waiting: Map<number, (denial: LeaseDenial | undefined) => void>
   grant: LeaseGrant | undefined
@@ -65,12 +69,13 @@ export function createClientLeases(
   const desks = new Map<string, Desk>()
   let lastId = 0
 
-  function deskOf(key: string): Desk {
+  function deskOf({ key, objectName }: LeaseSubject): Desk {
     const known = desks.get(key)
     if (known !== undefined) return known
     dropOldest(desks)
     const boot = formatHex(fillRandom(new Uint8Array(16)))
     const desk: Desk = {
+      objectName,
       holder: createHolder(boot),
       waiting: new Map(),
       grant: undefined,
@@ -176,7 +181,7 @@ export function createClientLeases(
 
   return {
     decide(c, subject, cost) {
-      const desk = deskOf(subject.key)
+      const desk = deskOf(subject)
       const now = nowMs()
       const id = ++lastId
       const { holder, decision } = decide(desk.holder, { id, cost, nowMs: now })
@@ -199,9 +204,8 @@ export function createClientLeases(
       if (decision.kind === "ask" || hasVanished) c.executionCtx.waitUntil(call(c, subject, desk))
       return verdictLater
     },
-    drop({ key }) {
-      const desk = desks.get(key)
-      if (desk !== undefined) desk.holder = dropLease(desk.holder)
+    drop(objectName) {
+      for (const desk of desks.values()) if (desk.objectName === objectName) desk.holder = dropLease(desk.holder)
     },
   }
 }
