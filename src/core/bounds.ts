@@ -105,6 +105,15 @@ export const TOKEN_LEASE_ATTEMPTS_MAX = 2
 export const TOKEN_LEASE_BLOCK_CACHE_MS_MAX = 5_000
 /** Answers that a waiting request may be counted in without being served before it is refused: bounds its wait to two trips. */
 export const TOKEN_LEASE_ANSWERS_MAX = 2
+/**
+ * How long an isolate that drew on a quota is remembered after its last call, in ms: what it hands back later is used up for
+ * good. Longer than a call that is given up, shorter than what would fill the rows of busy clients with isolates long gone.
+ */
+export const TOKEN_LEASE_RETURN_MS = 10_000
+/** Longest an isolate refuses from memory for a used-up quota, in ms: tokens may be handed back, or the limit be raised. */
+export const TOKEN_LEASE_QUOTA_CACHE_MS_MAX = 5_000
+/** Least limit of a quota worth lending. Of a smaller one, what isolates that end take with them is a notable share. */
+export const TOKEN_LEASE_QUOTA_MIN = 100
 /** Least time, in ms, in which a limit worth lending refills. Requests that gather during one trip would empty a smaller one. */
 export const TOKEN_LEASE_FILL_MS_MIN = 500
 /** How long an isolate refuses requests of a client by itself after the client's object was overloaded, in ms. */

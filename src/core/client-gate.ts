@@ -8,17 +8,18 @@
  */
 import { decideAdmission } from "./admission.ts"
 import type { AdmissionDecision, AdmissionRequest } from "./admission.ts"
-import { isAccrualOnly, settle } from "./gcra.ts"
+import { isAccrualOnly } from "./gcra.ts"
 import { askGuards } from "./gate-guards.ts"
 import type { GuardBlock, GuardDemand, GuardStanding, NamedGuardEvent } from "./gate-guards.ts"
 import type { GateState } from "./gate-state.ts"
 import { grant, LEASE_TERMS_DEFAULT } from "./lease-grant.ts"
 import { loansOf, settleLedger } from "./lease-ledger.ts"
-import { bucketsOf, createBucketPool } from "./lease-member.ts"
 import { fitMs } from "./lease-outlook.ts"
+import { createLeasePool, storedOf } from "./lease-pool.ts"
 import type { LeaseAnswer, LeaseCall } from "./lease-protocol.ts"
 import { askLimit, isUnknownLimit } from "./limit.ts"
-import type { NamedBucket, NamedLimit, PolicyStatus } from "./limit.ts"
+import type { NamedBucket, NamedLimit, NamedQuota, PolicyStatus } from "./limit.ts"
+import { isSameQuota } from "./quota.ts"
 
 /** What an isolate is told beside the tokens: how the limits stand, and what outcomes of the guards have to name. */
 export interface LeaseGrant {
@@ -58,7 +59,7 @@ export interface GateStep<Answer> {
 /**
  * Lends tokens to an isolate. Null for a call that is out of range or was overtaken: nobody waits for its answer.
  *
- * @param limits buckets that are enforced, each name once: what `core/gate-plan.ts` calls lendable
+ * @param limits buckets and quotas that are enforced, each name once: what `core/gate-plan.ts` calls lendable
  * @param jitter random in [0, 1)
  */
 export function lendTokens(
@@ -68,18 +69,18 @@ export function lendTokens(
   nowMs: number,
   jitter: number,
 ): GateStep<LeaseGrant | null> {
-  const buckets = limits.filter((limit) => limit.kind === "bucket")
-  if (buckets.length !== limits.length) return { state, answer: null, events: [] }
+  const lendable = limits.filter(isLendableKind)
+  if (lendable.length !== limits.length) return { state, answer: null, events: [] }
   // Whatever the call is for, the guards see that somebody asked.
   const asked = askGuards(state.guards, guards, call.boot, nowMs, state.lostAtMs)
-  const pool = createBucketPool(bucketsWithLost(state, buckets), buckets, nowMs)
+  const pool = createLeasePool(state, lendable, nowMs, state.lostAtMs)
   const step = grant(
     state.ledger,
     pool,
     call,
     {
       ...LEASE_TERMS_DEFAULT,
-      names: buckets.map(({ name }) => name),
+      names: lendable.map(({ name }) => name),
       // A change of any guard changes the sum; one that is open lends nothing anyway.
       epoch: asked.standings.reduce((sum, { epoch }) => sum + epoch, 0),
       failures: Math.max(0, ...asked.standings.map(({ failures }) => failures)),
@@ -92,10 +93,10 @@ export function lendTokens(
   const lent: GateState =
     step.ledger === state.ledger
       ? withGuards(state, asked.refused)
-      : { ...state, buckets: bucketsOf(step.pool), ledger: step.ledger, guards: asked.refused }
+      : { ...state, ...storedOf(state, step.pool), ledger: step.ledger, guards: asked.refused }
   if (step.answer === null) return { state: lent, answer: null, events: asked.events }
-  const standing: GateState = { ...state, buckets: bucketsOf(step.pool) }
-  const policies = buckets.flatMap((limit) => askLimit(standing, limit, undefined, nowMs, undefined).policy ?? [])
+  const standing: GateState = { ...state, ...storedOf(state, step.pool) }
+  const policies = lendable.flatMap((limit) => askLimit(standing, limit, undefined, nowMs, undefined).policy ?? [])
   return {
     state: lent,
     answer: {
@@ -145,11 +146,11 @@ function decideLent(
   request: AdmissionRequest,
   nowMs: number,
 ): { readonly state: GateState; readonly decision: AdmissionDecision } {
-  const buckets = request.limits.filter((limit) => limit.kind === "bucket")
-  const names = buckets.map(({ name }) => name)
-  const pool = createBucketPool(bucketsWithLost(state, buckets), buckets, nowMs)
+  const lendable = request.limits.filter(isLendableKind)
+  const names = lendable.map(({ name }) => name)
+  const pool = createLeasePool(state, lendable, nowMs, state.lostAtMs)
   const settled = settleLedger(state.ledger, pool, names, nowMs)
-  const before: GateState = { ...state, buckets: bucketsOf(settled.pool), ledger: settled.ledger }
+  const before: GateState = { ...state, ...storedOf(state, settled.pool), ledger: settled.ledger }
   const step = decideAdmission(before, request, settled.nowMs)
   const after = step.state
   const decision = { ...step.decision, lost: lostOf(state, request) }
@@ -166,6 +167,10 @@ function decideLent(
   return { state: kept, decision: { ...decision, retryAfterMs: Math.max(waitMs, decision.retryAfterMs) } }
 }
 
+function isLendableKind(limit: NamedLimit): limit is NamedBucket | NamedQuota {
+  return limit.kind !== "concurrency"
+}
+
 /** Names of the limits that start with nothing to give because what was stored of them was lost. */
 function lostOf(state: GateState, { limits }: AdmissionRequest): readonly string[] {
   if (state.lostAtMs === undefined || !Array.isArray(limits)) return []
@@ -175,22 +180,16 @@ function lostOf(state: GateState, { limits }: AdmissionRequest): readonly string
 /** Whether `after` is what the next call would work out again from `before`: time has passed, nothing was taken. */
 function isTimeOnly(before: GateState, after: GateState): boolean {
   return (
-    before.quotas === after.quotas &&
     before.concurrency === after.concurrency &&
+    Object.entries(after.quotas).every(([name, quota]) => {
+      const stored = Object.hasOwn(before.quotas, name) ? before.quotas[name] : undefined
+      return stored !== undefined && isSameQuota(stored, quota)
+    }) &&
     Object.entries(after.buckets).every(([name, bucket]) => {
       const stored = Object.hasOwn(before.buckets, name) ? before.buckets[name] : undefined
       return stored !== undefined && isAccrualOnly(stored, bucket)
     })
   )
-}
-
-/** Buckets as stored; of a lost client also those of the call, which had nothing to give when it was lost. */
-function bucketsWithLost(state: GateState, limits: readonly NamedBucket[]): GateState["buckets"] {
-  const { buckets, lostAtMs } = state
-  if (lostAtMs === undefined) return buckets
-  const missing = limits.filter(({ name }) => !Object.hasOwn(buckets, name))
-  const empty = missing.map((limit) => [limit.name, settle(undefined, { ...limit, initial: 0 }, lostAtMs)] as const)
-  return { ...buckets, ...Object.fromEntries(empty) }
 }
 
 /** Returns the state with these guards: the very same one when they are its own. */

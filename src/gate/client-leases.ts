@@ -83,6 +83,7 @@ export function createClientLeases(
   }
 
   function verdict(
+    { limits }: LeaseSubject,
     desk: Desk,
     cost: number,
     denial: LeaseDenial | undefined,
@@ -93,6 +94,7 @@ export function createClientLeases(
     const { tokens } = desk.holder
     return verdictOfLease({
       decidedBy,
+      limits,
       grant,
       elapsedMs: now - desk.grantedMs,
       nowMs: now,
@@ -149,7 +151,13 @@ export function createClientLeases(
     return step.ask
   }
 
-  async function wait(c: GatewayContext, desk: Desk, id: number, cost: number): Promise<GateVerdict> {
+  async function wait(
+    c: GatewayContext,
+    subject: LeaseSubject,
+    desk: Desk,
+    id: number,
+    cost: number,
+  ): Promise<GateVerdict> {
     const settled = new Promise<LeaseDenial | undefined>((resolve) => {
       desk.waiting.set(id, resolve)
     })
@@ -161,9 +169,9 @@ export function createClientLeases(
     caller.addEventListener("abort", leave, { once: true })
     const denial = await withDeadline(settled, CLIENT_GATE_TIMEOUT_MS)
     caller.removeEventListener("abort", leave)
-    if (denial !== LATE) return verdict(desk, cost, denial, "asked")
+    if (denial !== LATE) return verdict(subject, desk, cost, denial, "asked")
     leave()
-    return verdict(desk, cost, UNAVAILABLE, "asked")
+    return verdict(subject, desk, cost, UNAVAILABLE, "asked")
   }
 
   return {
@@ -176,18 +184,18 @@ export function createClientLeases(
       if (decision.kind === "admit") {
         desk.holder = holder
         if (decision.renew && !isResting) c.executionCtx.waitUntil(call(c, subject, desk))
-        return verdict(desk, cost, undefined, "local")
+        return verdict(subject, desk, cost, undefined, "local")
       }
       if (decision.kind === "deny") {
         desk.holder = holder
-        return verdict(desk, cost, decision, "local")
+        return verdict(subject, desk, cost, decision, "local")
       }
       // An overloaded object is left alone, and nobody waits for it.
-      if (isResting) return verdict(desk, cost, UNAVAILABLE, "local")
+      if (isResting) return verdict(subject, desk, cost, UNAVAILABLE, "local")
       desk.holder = holder
       const hasVanished = decision.kind === "wait" && now - desk.calledMs >= CLIENT_GATE_TIMEOUT_MS
       if (hasVanished) desk.holder = abandonCall(holder, holder.call?.seq ?? 0).holder
-      const verdictLater = wait(c, desk, id, cost)
+      const verdictLater = wait(c, subject, desk, id, cost)
       if (decision.kind === "ask" || hasVanished) c.executionCtx.waitUntil(call(c, subject, desk))
       return verdictLater
     },

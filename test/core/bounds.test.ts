@@ -44,6 +44,11 @@ const ORDERED: readonly (readonly [why: string, lower: number, upper: number])[]
   ["the default flush is allowed", bounds.EVENT_FLUSH_MS_DEFAULT, bounds.EVENT_FLUSH_MS_MAX],
   ["the platform ends what runs behind a response after 30 s", bounds.EVENT_FLUSH_MS_MAX, 30_000],
   ["a queue delays for 12 hours at most", bounds.SINK_RETRY_SECONDS_MAX, 43_200],
+  [
+    "a holder is remembered until its call was given up and repeated",
+    bounds.CLIENT_GATE_TIMEOUT_MS + bounds.TOKEN_LEASE_TTL_MS,
+    bounds.TOKEN_LEASE_RETURN_MS,
+  ],
   ["a warning comes before the error", bounds.VARIABLE_WARN_RATIO, 1],
 ]
 
