@@ -1,5 +1,5 @@
 /**
- * Goal: REL-14, LIM-06: however often workerd dies under load, no window of time sees more requests at the origin than burst
+ * Goal: REL-14: however often workerd dies under load, no window of time sees more requests at the origin than burst
  * and rate allow for it.
  * Method: callers that send as fast as they are answered, workerd ended by SIGKILL while isolates hold leased tokens, and an
  * origin that notes when a request has arrived. When a request was admitted is not known to the millisecond, but that it was
@@ -100,7 +100,7 @@ function worstExcess(requests: readonly Arrival[]): number {
 }
 
 test.skipIf(process.platform === "win32")(
-  "LIM-06 workerd that is killed five times under load lets no window exceed burst + rate x time",
+  "REL-14 workerd that is killed five times under load lets no window exceed burst + rate x time",
   async () => {
     const stopped = new AbortController()
     const callers = Array.from({ length: CALLERS }, () => callOn(stopped.signal))
