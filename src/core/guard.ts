@@ -115,8 +115,12 @@ export function recordOutcome(
     return { ...settled, decision: { ...statusOf(settled.state), isRecorded: false } }
   }
   const { id, result } = outcome
+  const { lastRequestMs, lastSeenMs } = settled.state
+  const askedAtMs = Math.min(admittedAtMs, lastSeenMs)
   const known = {
     ...settled.state,
+    // Whoever keeps the state need not have kept the request itself. An isolate that admitted may be ahead.
+    lastRequestMs: Math.max(lastRequestMs ?? askedAtMs, askedAtMs),
     pending: settled.state.pending.filter((request) => request.id !== id),
     recorded:
       config.inFlight === "optimistic"
