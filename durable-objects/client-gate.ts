@@ -229,7 +229,7 @@ export class ClientGate extends DurableObject<Env> {
   }
 
   async #schedule(state: GateState): Promise<void> {
-    const wakeMs = nextWakeMs(state, this.#isKeyed)
+    const wakeMs = nextWakeMs(state, this.#isKeyed, Date.now())
     if (wakeMs === null) await this.ctx.storage.deleteAlarm()
     else await this.ctx.storage.setAlarm(wakeMs)
   }

@@ -78,13 +78,15 @@ export function restoreGateState(stored: unknown, nowMs: number): GateState {
 
 /**
  * Returns the instant, epoch ms, at which somebody should look at the state although nobody asks: the end of a block has to
- * be reported, and the object of a guard's other key is forgotten some time after its last request. Null for never.
+ * be reported, and the object of a guard's other key is forgotten some time after its last request. Null for never. What is still to be remembered by then
+ * is looked at once more after the same time.
  *
  * @param isKeyed the object stands for another key than a client
  */
-export function nextWakeMs(state: GateState, isKeyed: boolean): number | null {
+export function nextWakeMs(state: GateState, isKeyed: boolean, nowMs: number): number | null {
   const ends = Object.values(state.guards).flatMap(({ state: { openUntilMs } }) => openUntilMs ?? [])
-  const idleMs = isKeyed ? [lastUseMs(state) + GUARD_KEY_IDLE_MS] : []
+  const idleEndMs = lastUseMs(state) + GUARD_KEY_IDLE_MS
+  const idleMs = isKeyed ? [idleEndMs > nowMs ? idleEndMs : nowMs + GUARD_KEY_IDLE_MS] : []
   return ends.length + idleMs.length === 0 ? null : Math.min(...ends, ...idleMs)
 }
 
