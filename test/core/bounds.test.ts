@@ -45,6 +45,12 @@ const ORDERED: readonly (readonly [why: string, lower: number, upper: number])[]
   ["the platform ends what runs behind a response after 30 s", bounds.EVENT_FLUSH_MS_MAX, 30_000],
   ["a queue delays for 12 hours at most", bounds.SINK_RETRY_SECONDS_MAX, 43_200],
   ["a warning comes before the error", bounds.VARIABLE_WARN_RATIO, 1],
+  [
+    "a report of refusals is remembered for longer than it is repeated and may be on its way",
+    bounds.STOPPED_REPEAT_MS_MAX + 10 * bounds.CLIENT_GATE_TIMEOUT_MS,
+    bounds.STOPPED_REPORTER_MEMORY_MS,
+  ],
+  ["two calls for tokens fit the wait of a request", 2 * bounds.LEASE_CALL_TIMEOUT_MS, bounds.CLIENT_GATE_TIMEOUT_MS],
 ]
 
 describe("relations", () => {
