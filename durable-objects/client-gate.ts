@@ -89,7 +89,7 @@ export class ClientGate extends DurableObject<Env> {
   record(outcome: { readonly id: string; readonly result: OutcomeResult }, guards: readonly GuardOutcome[]): boolean {
     const nowMs = Date.now()
     const before = this.#load(nowMs)
-    const step = recordOutcomes(before.guards, guards, outcome, nowMs, Math.random())
+    const step = recordOutcomes(before.guards, guards, outcome, nowMs, Math.random(), before.lostAtMs)
     this.#keep(before, withGuards(before, step.guards), step.events)
     return step.isOpen
   }
@@ -129,7 +129,7 @@ export class ClientGate extends DurableObject<Env> {
   administer(guard: GuardDemand, action: AdminAction): boolean {
     const nowMs = Date.now()
     const before = this.#load(nowMs)
-    const step = administerGuard(before.guards, guard, action, nowMs)
+    const step = administerGuard(before.guards, guard, action, nowMs, before.lostAtMs)
     this.#keep(before, withGuards(before, step.guards), step.events)
     return step.isApplied
   }

@@ -124,8 +124,10 @@ export const LEASE_HOLDERS_PER_ISOLATE_MAX = 10_000
 export const STOPPED_REASONS_MAX = 100
 /** Days whose refusals one client's object keeps apart. */
 export const STOPPED_DAYS_MAX = 90
-/** How long an object remembers the last report of an isolate, in ms: far longer than one is repeated. */
+/** How long an object remembers the last report of an isolate, in ms: longer than one is repeated. */
 export const STOPPED_REPORTER_MEMORY_MS = 600_000
+/** Longest an isolate repeats a report that was not heard, in ms. What is older is given up: it may have been counted. */
+export const STOPPED_REPEAT_MS_MAX = 300_000
 /** Clients whose refusals one isolate counts at a time; beyond it the event alone tells of a refusal. */
 export const STOPPED_CLIENTS_MAX = 10_000
 /** Records of guards that one object keeps while the queue does not take them; beyond it the oldest are dropped, and said so. */

@@ -115,10 +115,12 @@ export function recordOutcome(
     return { ...settled, decision: { ...statusOf(settled.state), isRecorded: false } }
   }
   const { id, result } = outcome
+  const { lastRequestMs, lastSeenMs } = settled.state
+  const askedAtMs = Math.min(admittedAtMs, lastSeenMs)
   const known = {
     ...settled.state,
-    // A client that had nothing to remember was not stored when it asked; that it did must not look like idleness.
-    lastRequestMs: Math.max(settled.state.lastRequestMs ?? 0, Math.min(admittedAtMs, settled.state.lastSeenMs)),
+    // Whoever keeps the state need not have kept the request itself. An isolate that admitted may be ahead.
+    lastRequestMs: Math.max(lastRequestMs ?? askedAtMs, askedAtMs),
     pending: settled.state.pending.filter((request) => request.id !== id),
     recorded:
       config.inFlight === "optimistic"

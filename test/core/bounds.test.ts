@@ -50,6 +50,12 @@ const ORDERED: readonly (readonly [why: string, lower: number, upper: number])[]
     bounds.TOKEN_LEASE_RETURN_MS,
   ],
   ["a warning comes before the error", bounds.VARIABLE_WARN_RATIO, 1],
+  [
+    "a report of refusals is remembered for longer than it is repeated and may be on its way",
+    bounds.STOPPED_REPEAT_MS_MAX + 10 * bounds.CLIENT_GATE_TIMEOUT_MS,
+    bounds.STOPPED_REPORTER_MEMORY_MS,
+  ],
+  ["two calls for tokens fit the wait of a request", 2 * bounds.LEASE_CALL_TIMEOUT_MS, bounds.CLIENT_GATE_TIMEOUT_MS],
 ]
 
 describe("relations", () => {

@@ -54,8 +54,8 @@ function createIsolate() {
       holder = step.holder
       return step
     },
-    abandon(seq: number) {
-      const step = abandonCall(holder, seq)
+    abandon(seq: number, isFinal = false) {
+      const step = abandonCall(holder, seq, isFinal)
       holder = step.holder
       return step
     },
@@ -417,6 +417,24 @@ describe("abandonCall()", () => {
     isolate.call(T0 + 100)
     const { settled, ask } = isolate.abandon(2)
     expect([settled[0]?.decision, ask]).toEqual([{ kind: "deny", reason: "unavailable", retryAfterMs: null }, false])
+  })
+
+  test("abandonCall() refuses them at once when calling again would not help", () => {
+    const isolate = createIsolate()
+    isolate.request(T0)
+    isolate.call(T0)
+    const { settled, ask } = isolate.abandon(1, true)
+    expect([settled[0]?.decision, ask]).toEqual([{ kind: "deny", reason: "unavailable", retryAfterMs: null }, false])
+  })
+
+  test("abandonCall() lets the next request ask, and once more, after a final failure", () => {
+    const isolate = createIsolate()
+    isolate.request(T0)
+    isolate.call(T0)
+    isolate.abandon(1, true)
+    expect(isolate.request(T0 + 10).kind).toBe("ask")
+    isolate.call(T0 + 10)
+    expect(isolate.abandon(2).ask).toBe(true)
   })
 
   test("abandonCall() leaves the lease as it is", () => {
