@@ -14,6 +14,7 @@ import {
   decidePresented,
   normalizeKeyId,
   type CertificateReason,
+  type LeafDigests,
   type PresentedLeaf,
 } from "../../src/core/certificate.ts"
 import { NO_CLIENT_CERTIFICATE } from "../../src/core/platform-certificate.ts"
@@ -183,21 +184,25 @@ describe("decideLeaf()", () => {
     presented = { ok: true, rfc9440: ":MAA=:", claimedFingerprint: sha256(leaf), issuerSki: SKI }
   })
 
+  const digests = (): LeafDigests => ({ fingerprint: sha256(leaf), spki: sha256(facts.publicKey) })
+
   const decide = (changes: Partial<X509Facts> = {}, nowMs = NOW_MS, from: Partial<PresentedLeaf> = {}): unknown => {
-    const decision = decideLeaf({ ...presented, ...from }, { ...facts, ...changes }, sha256(leaf), nowMs)
+    const decision = decideLeaf({ ...presented, ...from }, { ...facts, ...changes }, digests(), nowMs)
     return decision.ok ? "accepted" : [decision.code, decision.reason]
   }
   const refused = (reason: CertificateReason): readonly string[] => ["client-cert-invalid", reason]
 
   test("returns what later stages rely on", () => {
-    const decision = decideLeaf(presented, facts, sha256(leaf), NOW_MS)
+    const decision = decideLeaf(presented, facts, digests(), NOW_MS)
     expect(decision.ok && decision.certificate).toEqual({
       fingerprint: sha256(leaf),
+      spki: sha256(facts.publicKey),
       issuerSki: SKI,
       subject: facts.subject,
       subjectKey:
         '[["[\\"2.5.4.6\\",\\"t\\",\\"JP\\"]"],["[\\"2.5.4.10\\",\\"t\\",\\"Acme\\"]"],["[\\"2.5.4.3\\",\\"t\\",\\"acme-a\\"]"]]',
       subjectAltNames: [{ type: "uri", value: "spiffe://acme/acme-a" }],
+      spiffeId: "spiffe://acme/acme-a",
       serial: "0a1b2c3d",
       notBeforeMs: NOT_BEFORE_MS,
       notAfterMs: NOT_AFTER_MS,
@@ -205,8 +210,13 @@ describe("decideLeaf()", () => {
     })
   })
 
+  test("gives no SPIFFE id to a leaf whose key may issue certificates or revocation lists", () => {
+    const decision = decideLeaf(presented, { ...facts, allowsIssuing: true }, digests(), NOW_MS)
+    expect(decision.ok && decision.certificate.spiffeId).toBeUndefined()
+  })
+
   test("refuses a leaf that is not read", () => {
-    expect(decideLeaf(presented, undefined, sha256(leaf), NOW_MS)).toMatchObject({ reason: "leaf_malformed" })
+    expect(decideLeaf(presented, undefined, digests(), NOW_MS)).toMatchObject({ reason: "leaf_malformed" })
   })
 
   test.each(["", "b".repeat(64)])("refuses a leaf when the platform speaks of fingerprint %j", (claimedFingerprint) => {

@@ -8,6 +8,7 @@ import type { WranglerEnvironment } from "../../cli/wrangler-file.ts"
 import { loadConfig } from "../../src/config/load.ts"
 import { VARIABLE_BYTES_MAX } from "../../src/core/bounds.ts"
 
+const NOW_MS = Date.UTC(2026, 10, 28, 12)
 const SKI = "73656b6973686f2d646576656c6f706d656e742d"
 const VARS = {
   GATEWAY: { hosts: ["localhost"] },
@@ -42,7 +43,7 @@ function findAll(parts: Partial<WranglerEnvironment>, vars: Readonly<Record<stri
   const environment = { ...ENVIRONMENT, ...parts, vars: { ...VARS, ...vars } }
   const loaded = loadConfig(environment.vars)
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
-  return findFindings(environment, loaded.config, SKI)
+  return findFindings(environment, loaded.config, SKI, NOW_MS)
 }
 
 test("findFindings() finds nothing in a sound environment", () => {
