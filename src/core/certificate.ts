@@ -9,7 +9,7 @@
  * Reasons are for the log. The caller learns one of two codes, a prober nothing more.
  */
 import { LEAF_BYTES_MAX } from "./bounds.ts"
-import { nameKey, type DistinguishedName } from "./distinguished-name.ts"
+import type { DistinguishedName } from "./distinguished-name.ts"
 import type { TlsClientAuth } from "./platform-certificate.ts"
 import { spiffeIdOf } from "./spiffe-id.ts"
 import { EKU_CLIENT_AUTH, type SubjectAltName, type X509Facts } from "./x509.ts"
@@ -132,7 +132,7 @@ export function decideLeaf(
       spki,
       issuerSki: presented.issuerSki,
       subject: facts.subject,
-      subjectKey: nameKey(facts.subject),
+      subjectKey: facts.subjectKey,
       subjectAltNames: facts.subjectAltNames,
       spiffeId: facts.allowsIssuing ? undefined : spiffeIdOf(facts.subjectAltNames),
       serial: facts.serial,

@@ -40,8 +40,19 @@ export interface IndexedRule<C extends Client = Client> {
   readonly rule: CertificateRule
 }
 
-/** Rules by everything that can identify a client. */
-export type ClientIndex<C extends Client = Client> = ReadonlyMap<string, IndexedRule<C>>
+/** Kinds of names, each of which counts under the key of its issuer. */
+type NameKind = Exclude<CertificateMatch["kind"], "fingerprint" | "spki">
+
+/**
+ * Rules by everything that can identify a client. The keys of its maps are texts that a certificate's facts hold already: a
+ * busy connection looks up without writing a text anew.
+ */
+export interface ClientIndex<C extends Client = Client> {
+  readonly byFingerprint: ReadonlyMap<string, IndexedRule<C>>
+  /** Of one key several rules, each under another issuer or under none. */
+  readonly bySpki: ReadonlyMap<string, readonly IndexedRule<C>[]>
+  readonly byIssuer: ReadonlyMap<string, Readonly<Record<NameKind, ReadonlyMap<string, IndexedRule<C>>>>>
+}
 
 /** The client of a certificate, or why there is none. */
 export type IdentityDecision<C extends Client> =
@@ -89,7 +100,7 @@ export function isIdentityDecision(value: unknown): boolean {
   return code === "client-disabled" && isClient
 }
 
-/** Returns the key of a match in the index: one string per thing that may identify, never shared by two kinds. */
+/** Returns the key of a match: one text per thing that may identify, never shared by two kinds. */
 export function matchKey(match: CertificateMatch): string {
   switch (match.kind) {
     case "fingerprint":
@@ -126,11 +137,45 @@ export function overlaps(a: CertificateMatch, b: CertificateMatch): boolean {
   return a.issuerSki === undefined || b.issuerSki === undefined || a.issuerSki === b.issuerSki
 }
 
-/** Returns the index of clients. The configuration has already refused a key that occurs twice. */
+/** Returns the index of clients. The configuration has already refused a rule that occurs twice. */
 export function compileClientIndex<C extends Client>(clients: readonly C[]): ClientIndex<C> {
-  const index = new Map<string, IndexedRule<C>>()
-  for (const client of clients) for (const rule of client.certificates) index.set(matchKey(rule), { client, rule })
-  return index
+  const byFingerprint = new Map<string, IndexedRule<C>>()
+  const bySpki = new Map<string, IndexedRule<C>[]>()
+  const byIssuer = new Map<string, Record<NameKind, Map<string, IndexedRule<C>>>>()
+  for (const client of clients) {
+    for (const rule of client.certificates) {
+      const indexed = { client, rule }
+      if (rule.kind === "fingerprint") byFingerprint.set(rule.fingerprint, indexed)
+      else if (rule.kind === "spki") bySpki.set(rule.spki, [...(bySpki.get(rule.spki) ?? []), indexed])
+      else {
+        const names = byIssuer.get(rule.issuerSki) ?? {
+          "san-uri": new Map<string, IndexedRule<C>>(),
+          "san-dns": new Map<string, IndexedRule<C>>(),
+          "san-email": new Map<string, IndexedRule<C>>(),
+          "spiffe-id": new Map<string, IndexedRule<C>>(),
+          subject: new Map<string, IndexedRule<C>>(),
+        }
+        byIssuer.set(rule.issuerSki, names)
+        names[rule.kind].set(nameOf(rule), indexed)
+      }
+    }
+  }
+  return { byFingerprint, bySpki, byIssuer }
+}
+
+function nameOf(match: Extract<CertificateMatch, { readonly kind: NameKind }>): string {
+  switch (match.kind) {
+    case "san-uri":
+      return match.sanUri
+    case "san-dns":
+      return match.sanDns
+    case "san-email":
+      return match.sanEmail
+    case "spiffe-id":
+      return match.spiffeId
+    case "subject":
+      return match.subjectKey
+  }
 }
 
 /** Decides which client presents a certificate, and whether it may at `nowMs`. */
@@ -139,13 +184,15 @@ export function decideIdentity<C extends Client>(
   certificate: ClientCertificate,
   nowMs: number,
 ): IdentityDecision<C> {
-  const matched = presentedMatches(certificate).flatMap((match) => index.get(matchKey(match)) ?? [])
+  const matched = matchingRules(index, certificate)
   const [first] = matched
   if (first === undefined) return { ok: false, code: "client-unknown", reason: "no_match" }
-  const candidates = [...new Set(matched.map(({ client: { id } }) => id))].toSorted()
-  // Also rules that have ended count here: what once was somebody's certificate does not quietly become another's.
-  if (candidates.length > 1) return { ok: false, code: "client-ambiguous", reason: "several_matches", candidates }
   const { client } = first
+  // Also rules that have ended count here: what once was somebody's certificate does not quietly become another's.
+  if (matched.some((other) => other.client.id !== client.id)) {
+    const candidates = [...new Set(matched.map((other) => other.client.id))].toSorted()
+    return { ok: false, code: "client-ambiguous", reason: "several_matches", candidates }
+  }
   if (client.isDisabled) return { ok: false, code: "client-disabled", reason: "client_disabled", client }
   const ends = matched.map(({ rule: { retireAtMs } }) => retireAtMs ?? Infinity)
   const retiresAtMs = Math.max(...ends)
@@ -160,31 +207,31 @@ export function decideIdentity<C extends Client>(
   }
 }
 
-/** Everything a certificate can be recognised by. Without the issuer's key only digests identify it. */
-function presentedMatches(certificate: ClientCertificate): readonly CertificateMatch[] {
-  const { fingerprint, issuerSki, spiffeId, spki, subjectAltNames, subjectKey } = certificate
-  const matches: CertificateMatch[] = [
-    { kind: "fingerprint", fingerprint },
-    { kind: "spki", spki },
-  ]
-  if (issuerSki === undefined) return matches
-  matches.push({ kind: "spki", spki, issuerSki })
-  if (spiffeId !== undefined) matches.push({ kind: "spiffe-id", issuerSki, spiffeId })
+/** Returns every rule that matches. Without the issuer's key only digests identify a certificate. */
+function matchingRules<C extends Client>(
+  { byFingerprint, byIssuer, bySpki }: ClientIndex<C>,
+  { fingerprint, issuerSki, spiffeId, spki, subjectAltNames, subjectKey }: ClientCertificate,
+): readonly IndexedRule<C>[] {
+  const matched: IndexedRule<C>[] = []
+  const add = (indexed: IndexedRule<C> | undefined): void => {
+    if (indexed !== undefined) matched.push(indexed)
+  }
+  add(byFingerprint.get(fingerprint))
+  for (const indexed of bySpki.get(spki) ?? []) {
+    const { rule } = indexed
+    if (rule.kind === "spki" && (rule.issuerSki === undefined || rule.issuerSki === issuerSki)) add(indexed)
+  }
+  const names = issuerSki === undefined ? undefined : byIssuer.get(issuerSki)
+  if (names === undefined) return matched
+  if (spiffeId !== undefined) add(names["spiffe-id"].get(spiffeId))
   let uris = 0
   for (const { type } of subjectAltNames) if (type === "uri") uris += 1
   for (const { type, value } of subjectAltNames) {
-    if (type === "uri") {
-      // A SPIFFE certificate carries exactly one URI (SPIFFE X.509-SVID §2); with two it is not known which one is meant.
-      if (uris === 1 || !value.toLowerCase().startsWith("spiffe:"))
-        matches.push({ kind: "san-uri", issuerSki, sanUri: value })
-    } else if (type === "dns") {
-      const sanDns = normalizeDnsName(value)
-      if (sanDns !== undefined) matches.push({ kind: "san-dns", issuerSki, sanDns })
-    } else if (type === "email") {
-      const sanEmail = normalizeEmail(value)
-      if (sanEmail !== undefined) matches.push({ kind: "san-email", issuerSki, sanEmail })
-    }
+    // A SPIFFE certificate carries exactly one URI (SPIFFE X.509-SVID §2); with two it is not known which one is meant.
+    if (type === "uri" && (uris === 1 || !value.toLowerCase().startsWith("spiffe:"))) add(names["san-uri"].get(value))
+    if (type === "dns" && names["san-dns"].size > 0) add(names["san-dns"].get(normalizeDnsName(value) ?? ""))
+    if (type === "email" && names["san-email"].size > 0) add(names["san-email"].get(normalizeEmail(value) ?? ""))
   }
-  matches.push({ kind: "subject", issuerSki, subjectKey })
-  return matches
+  add(names.subject.get(subjectKey))
+  return matched
 }

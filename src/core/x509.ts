@@ -8,7 +8,7 @@
  * @see RFC 5280 §4.1, §4.2
  */
 import { isNestingBounded, readChildren, readDer, readLatin1, readOid, readTime, TAG, type DerElement } from "./der.ts"
-import { readName, type DistinguishedName } from "./distinguished-name.ts"
+import { nameKey, readName, type DistinguishedName } from "./distinguished-name.ts"
 import { formatHex } from "./hex.ts"
 
 /**
@@ -26,6 +26,8 @@ export interface X509Facts {
   readonly serial: string
   readonly issuer: DistinguishedName
   readonly subject: DistinguishedName
+  /** {@link nameKey} of the subject. */
+  readonly subjectKey: string
   readonly notBeforeMs: number
   readonly notAfterMs: number
   readonly subjectAltNames: readonly SubjectAltName[]
@@ -109,6 +111,7 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
     serial: formatHex(serial.content).replace(/^00(?=.)/, ""),
     issuer: issuerName,
     subject: subjectName,
+    subjectKey: nameKey(subjectName),
     notBeforeMs: notBefore,
     notAfterMs: notAfter,
     subjectAltNames: subjectAltNames ?? [],

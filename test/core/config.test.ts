@@ -116,8 +116,13 @@ describe("a valid configuration", () => {
     ])
   })
 
-  test("has a directory of every certificate", () => {
-    expect([...config.clientIndex.values()].map(({ client: { id } }) => id)).toEqual(["acme", "globex", "initech"])
+  test("has an index of every certificate", () => {
+    expect([...config.clientIndex.byFingerprint.values()].map(({ client: { id } }) => id)).toEqual(["initech"])
+    const names = config.clientIndex.byIssuer.get(SKI)
+    const ids = [names?.["san-uri"], names?.subject].flatMap((map) =>
+      [...(map ?? [])].map(([, { client }]) => client.id),
+    )
+    expect(ids).toEqual(["acme", "globex"])
   })
 
   test("has limits in integers", () => {

@@ -454,7 +454,7 @@ describe("certificates that were changed", () => {
         if (facts === undefined) return
         const decision = decideIdentity(
           index,
-          certificate({ ...facts, subjectKey: nameKey(facts.subject), spiffeId: spiffeIdOf(facts.subjectAltNames) }),
+          certificate({ ...facts, spiffeId: spiffeIdOf(facts.subjectAltNames) }),
           NOW_MS,
         )
         // A name that was changed into the whole of another one is that name; the signature is the platform's to check.

@@ -172,10 +172,8 @@ test("records that the queue does not take are kept for it", async () => {
     const gate = new ClientGate(ctx, { ...env, EVENTS: { send } as unknown as NonNullable<Env["EVENTS"]> })
     gate.noteCertificate({ fingerprint: "a", notAfterMs: 0, retiresAtMs: null }, 1)
     await vi.waitUntil(() => send.mock.calls.length === 1)
-    const rows = ctx.storage.sql.exec("SELECT record FROM outbox").toArray()
-    expect(rows.map(({ record }) => (JSON.parse(String(record)) as CertificateRecord).event)).toEqual([
-      "certificate.expiring",
-    ])
+    const rows = ctx.storage.sql.exec<{ record: string }>("SELECT record FROM outbox").toArray()
+    expect(rows.map(({ record }) => (JSON.parse(record) as CertificateRecord).event)).toEqual(["certificate.expiring"])
     await ctx.storage.deleteAlarm()
   })
 })
