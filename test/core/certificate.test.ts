@@ -18,6 +18,7 @@ import {
   type PresentedLeaf,
 } from "../../src/core/certificate.ts"
 import { NO_CLIENT_CERTIFICATE } from "../../src/core/platform-certificate.ts"
+import { compileClientIndex, decideIdentity } from "../../src/core/identity.ts"
 import { parseX509, type X509Facts } from "../../src/core/x509.ts"
 import { readDataSet } from "../conformance.ts"
 import {
@@ -281,4 +282,47 @@ test.each([
   ["27 84", undefined],
 ])("normalizeKeyId() reads %j as %j", (text, expected) => {
   expect(normalizeKeyId(text)).toBe(expected)
+})
+
+interface Rfc9440Example {
+  readonly "Client-Cert": string
+  readonly leaf_sha256_hex: string
+  readonly must_reject_values: readonly string[]
+}
+const example = readDataSet("client-cert-header/rfc9440-example.json") as Rfc9440Example | undefined
+
+describe.skipIf(example === undefined)("the example of RFC 9440", () => {
+  const field = example?.["Client-Cert"] ?? ""
+  const der = new Uint8Array(Buffer.from(field.slice(1, -1), "base64"))
+  /** The platform's word for it, in the year in which it was valid. */
+  function decideAt2020(rfc9440: string) {
+    const auth = { ...GOOD, certRFC9440: rfc9440, certIssuerSKI: "", certFingerprintSHA256: example?.leaf_sha256_hex }
+    const presented = decidePresented(auth)
+    const facts = parseX509(der)
+    if (!presented.ok || facts === undefined) return undefined
+    const digests = { fingerprint: sha256(der), spki: sha256(facts.publicKey) }
+    return decideLeaf({ ...presented, issuerSki: facts.authorityKeyId }, facts, digests, Date.UTC(2020, 5, 1))
+  }
+
+  test("is accepted, and known by its mail address under its CA", () => {
+    const decision = decideAt2020(field)
+    if (decision?.ok !== true) throw new Error(JSON.stringify(decision))
+    const rule = {
+      kind: "san-email",
+      issuerSki: "66dd68cb6b7f256c4602ba208f72dd19692103d8",
+      sanEmail: "bdc@example.com",
+    } as const
+    const known = { id: "bdc", certificates: [rule], isDisabled: false }
+    expect(decideIdentity(compileClientIndex([known]), decision.certificate, 0)).toMatchObject({
+      client: { id: "bdc" },
+    })
+  })
+
+  // Remarks in parentheses are no part of the value.
+  test.each((example?.must_reject_values ?? []).map((value) => value.replace(/ \(.*\)$/, "")))(
+    "is not taken from the value %j",
+    (value) => {
+      expect(decideAt2020(value)).toBeUndefined()
+    },
+  )
 })

@@ -283,6 +283,11 @@ describe("rules of clients", () => {
     expect(rulesOf({ ...name, retire_at: after(90) }, { spki: digest("1"), retire_at: after(90) })).toEqual([])
   })
 
+  test("findFindings() takes a name that is to end beside its successor", () => {
+    const next = { issuer: "partners", san_dns: "api.acme.example" }
+    expect(rulesOf(next, { ...name, retire_at: after(90) })).toEqual([])
+  })
+
   test.each([
     ["a URI and a SPIFFE id", name, { issuer: "partners", spiffe_id: name.san_uri }],
     ["a key with and without its CA", { spki: digest("1") }, { spki: digest("1"), issuer: "partners" }],
