@@ -7,6 +7,7 @@ import { loadConfig } from "../src/config/load.ts"
 import type { NamedLimit } from "../src/core/limit.ts"
 import { formatDuration } from "../src/core/time.ts"
 import { PIPELINE } from "../src/pipeline.ts"
+import { describeEnd, describeRule } from "./client-rules.ts"
 import { count, formatErrors } from "./configuration.ts"
 import { findFindings } from "./findings.ts"
 import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
@@ -46,8 +47,9 @@ function checkEnvironment(file: string, environment: WranglerEnvironment, paint:
     return loaded.errors.length
   }
   const { config } = loaded
-  printConfig(config, paint)
-  const findings = findFindings(environment, config, DEVELOPMENT_SKI)
+  const nowMs = Date.now()
+  printConfig(config, nowMs, paint)
+  const findings = findFindings(environment, config, DEVELOPMENT_SKI, nowMs)
   const errors = findings.filter(({ severity }) => severity === "error").length
   if (findings.length > 0) console.log()
   for (const { severity, path, text } of findings) {
@@ -62,7 +64,7 @@ function checkEnvironment(file: string, environment: WranglerEnvironment, paint:
   return errors
 }
 
-function printConfig(config: Config, paint: Paint): void {
+function printConfig(config: Config, nowMs: number, paint: Paint): void {
   const section = (heading: readonly string[], rows: readonly (readonly string[])[]): void => {
     if (rows.length > 0)
       console.log(
@@ -76,14 +78,13 @@ function printConfig(config: Config, paint: Paint): void {
   console.log(`\n  ${paint("dim", "hosts")} ${[...config.hosts].join(", ")}`)
   section(["route", "methods", "certificate", "limits", "cost", "guards", "goes to"], config.routes.map(describeRoute))
   section(
-    ["client", "recognised by", ""],
-    config.clients.flatMap(({ id, certificates }) =>
-      certificates.map((match, index) => [
-        index === 0 ? id : "",
-        match.kind,
-        match.kind === "fingerprint"
-          ? match.fingerprint
-          : `${match.kind === "san-uri" ? match.sanUri : subjectText(match.subjectKey)}  (issuer ${match.issuerSki.slice(0, 12)}…)`,
+    ["client", "recognised by", "", ""],
+    config.clients.flatMap(({ id, certificates, isDisabled }) =>
+      certificates.map((rule, index) => [
+        index === 0 ? `${id}${isDisabled ? " (disabled)" : ""}` : "",
+        rule.kind,
+        describeRule(rule),
+        describeEnd(rule, nowMs),
       ]),
     ),
   )
@@ -123,7 +124,18 @@ function printConfig(config: Config, paint: Paint): void {
 }
 
 function describeRoute(route: Route): readonly string[] {
-  const { action, blockedStatus, cost, guards, isSoft, label, limitSets, methods, needsClientCertificate } = route
+  const {
+    action,
+    blockedStatus,
+    cost,
+    guards,
+    isSoft,
+    label,
+    limitSets,
+    methods,
+    needsClientCertificate,
+    tellsExpiry,
+  } = route
   const goesTo = action.kind === "forward" ? `origin ${action.origin.name}` : `answered here with ${action.status}`
   return [
     label,
@@ -132,7 +144,7 @@ function describeRoute(route: Route): readonly string[] {
     (limitSets.map(({ name }) => name).join(", ") || "-") + (isSoft ? " (soft)" : ""),
     limitSets.length === 0 ? "-" : String(cost),
     (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
-    goesTo,
+    goesTo + (tellsExpiry ? ", tells when the certificate ends" : ""),
   ]
 }
 
@@ -161,15 +173,6 @@ function describeGuard(guard: Guard): readonly string[] {
     inFlight,
     [...failureStatuses, ...(verdictHeader === null ? [] : [verdictHeader])].join(", "),
   ]
-}
-
-/** The configured name as its attributes, most specific first. */
-function subjectText(subjectKey: string): string {
-  const rdns = JSON.parse(subjectKey) as readonly (readonly string[])[]
-  return rdns
-    .toReversed()
-    .map((rdn) => rdn.map((attribute) => (JSON.parse(attribute) as readonly string[]).at(-1)).join("+"))
-    .join(", ")
 }
 
 function indent(text: string): string {

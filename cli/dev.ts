@@ -2,9 +2,12 @@
  * `sekisho dev`: runs the gateway on this machine and shows it: where it listens, who may call, what to try, and then one
  * line per request.
  */
-import { relative } from "node:path"
+import { existsSync } from "node:fs"
+import { join, relative } from "node:path"
 import { formatEventLine, formatJsonLine } from "../examples/sink/format.ts"
+import { describeEnd } from "./client-rules.ts"
 import { startDevelopment, type Development, type Notice } from "./development.ts"
+import { oldCertificateFile } from "./pki/rotate.ts"
 import { createPaint, printable, type Paint } from "./terminal.ts"
 
 /** Runs until interrupted; returns the exit code. */
@@ -88,17 +91,23 @@ function formatBanner(
     ...(sinkUrl === undefined
       ? config.sinks.map(({ kind, url: sink }) => fact("Sink", `${kind} ${sink}`))
       : [fact("Sink", sinkUrl, "the sample sink; it prints the lines below")]),
-    ...config.clients.map(({ id }, index) => {
+    ...config.clients.flatMap(({ certificates, id }, index) => {
       const certificate = pki.clients.find((client) => client.id === id)
       const days =
         certificate === undefined
           ? "brings its own certificate"
           : `${Math.floor((certificate.notAfterMs - Date.now()) / 86_400_000)} days left`
-      return fact(
-        index === 0 ? "Clients" : "",
-        `${id.padEnd(10)}${certificate === undefined ? "" : ` ${show(certificate.certificatePath)}`}`,
-        days,
-      )
+      const oldPath = join(pki.directory, oldCertificateFile(id))
+      const end = certificates.map((rule) => describeEnd(rule, Date.now())).find((text) => text !== "")
+      return [
+        fact(
+          index === 0 ? "Clients" : "",
+          `${id.padEnd(10)}${certificate === undefined ? "" : ` ${show(certificate.certificatePath)}`}`,
+          days,
+        ),
+        // What `sekisho pki rotate` has left: whether it still passes is for the rules to say.
+        ...(existsSync(oldPath) ? [fact("", `${" ".repeat(10)} ${show(oldPath)}`, end ?? "no rule retires it")] : []),
+      ]
     }),
   ]
   return [

@@ -6,6 +6,8 @@ import { configurationVariables } from "../src/config/load.ts"
 import { IP_LIMIT_PERIOD_SECONDS, VARIABLE_BYTES_MAX, VARIABLE_WARN_RATIO } from "../src/core/bounds.ts"
 import { findUnreachable } from "../src/core/route.ts"
 import { formatDuration } from "../src/core/time.ts"
+import { isWorkloadId } from "../src/core/spiffe-id.ts"
+import { checkRules } from "./client-rules.ts"
 import type { WranglerEnvironment } from "./wrangler-file.ts"
 
 /** One finding. An error stops a deployment or leaves the gateway without a part it needs; a warning is for thought. */
@@ -20,12 +22,14 @@ export function findFindings(
   environment: WranglerEnvironment,
   config: Config,
   developmentSki: string,
+  nowMs: number,
 ): readonly Finding[] {
   return [
     ...checkBindings(environment, config),
     ...checkExposure(environment),
     ...checkVariableSizes(environment),
     ...checkClients(environment, config, developmentSki),
+    ...config.clients.flatMap((client) => checkRules(client, config.certificateWarningMs, nowMs)),
     ...checkRoutes(config),
     ...checkLimits(config),
     ...checkGuards(config),
@@ -125,15 +129,13 @@ function checkVariableSizes({ vars }: WranglerEnvironment): readonly Finding[] {
   })
 }
 
-/** A SPIFFE id that SPIFFE itself does not allow is in no certificate that a SPIFFE-aware CA issues. */
-const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]{1,255}(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]+)+$/
-
 function checkClients({ vars }: WranglerEnvironment, config: Config, developmentSki: string): readonly Finding[] {
   return config.clients.flatMap(({ id, certificates }) => {
     const unmatchable = certificates.flatMap((match) => {
-      if (match.kind === "san-uri" && match.sanUri.startsWith("spiffe:") && !SPIFFE_ID.test(match.sanUri))
+      if (match.kind === "san-uri" && match.sanUri.startsWith("spiffe:") && !isWorkloadId(match.sanUri))
+        // No CA that knows SPIFFE issues a certificate with what SPIFFE does not allow.
         return [`${match.sanUri} is no SPIFFE id`]
-      if (match.kind !== "fingerprint" && match.issuerSki === developmentSki && vars["PLATFORM"] === "cloudflare") {
+      if ("issuerSki" in match && match.issuerSki === developmentSki && vars["PLATFORM"] === "cloudflare") {
         return ["its issuer is the development CA, which Cloudflare does not trust"]
       }
       return []

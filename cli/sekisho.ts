@@ -28,6 +28,11 @@ const HELP = `
              --state <dir>      where to put it: <dir>/pki (.sekisho)
              --renew            issue every certificate anew under the same CA
              --replace-ca       make a new CA; the old one is kept as ca.pem.bak-<time>
+
+  pki rotate <client>
+           give a client of the development PKI a second certificate, and print the rules that retire the first
+             --config, --env, --state  as above
+             --overlap <time>   how long both are to pass (7d)
 `
 
 const FILE_FLAGS = { config: { type: "string", default: "wrangler.toml" }, env: { type: "string" } } as const
@@ -57,6 +62,8 @@ async function run(argv: readonly string[]): Promise<number> {
       return runCheck({ config: values.config, environment: values.env })
     }
     case "pki": {
+      const [verb, ...rest] = args
+      if (verb === "rotate") return rotate(rest)
       const { values } = parseArgs({
         args,
         options: {
@@ -86,6 +93,19 @@ async function run(argv: readonly string[]): Promise<number> {
         `There is no command "${command}". Commands: dev, check, pki. "sekisho help" describes them.`,
       )
   }
+}
+
+async function rotate(args: readonly string[]): Promise<number> {
+  const { positionals, values } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { ...FILE_FLAGS, ...STATE_FLAG, overlap: { type: "string", default: "7d" } },
+  })
+  const [id, ...others] = positionals
+  if (id === undefined || others.length > 0)
+    throw new UsageError('"sekisho pki rotate" takes one client, such as "sekisho pki rotate acme".')
+  const { runRotate } = await import("./pki.ts")
+  return runRotate(id, { ...values, environment: values.env })
 }
 
 function parsePort(text: string): number {

@@ -7,16 +7,18 @@
  * Nothing that decides is kept in memory: an instance that was replaced without noticing has no state of its own to admit
  * from. Called by the `client-gate` stage over RPC; no rule is decided here.
  *
- * Stored: `gate`, one row of JSON with a version (`GateState`); `stopped`, one row of JSON (`StoppedState`); `outbox`, a row of
- * JSON for each record of a guard (`GuardRecord`) that the queue has not taken yet.
+ * Stored: `gate`, one row of JSON with a version (`GateState`); `stopped`, one row of JSON (`StoppedState`); `certificates`, one
+ * row of JSON (`CertificateWatch`); `outbox`, a row of JSON for each record (`ObjectRecord`) that the queue has not taken yet.
  */
 import { DurableObject } from "cloudflare:workers"
 import { releaseLeases } from "../src/core/admission.ts"
 import { GUARD_RECORDS_MAX, RECORD_RETRY_MS } from "../src/core/bounds.ts"
+import { EMPTY_WATCH, noteCertificate, restoreWatch, reviewCertificates } from "../src/core/certificate-watch.ts"
+import type { CertificateNote, RuleEnd, WatchStep } from "../src/core/certificate-watch.ts"
 import { admitRequest, lendTokens, withGuards } from "../src/core/client-gate.ts"
 import type { GateDecision, GateRequest, LeaseGrant } from "../src/core/client-gate.ts"
 import { formatEventJson } from "../src/core/event.ts"
-import type { GuardRecord } from "../src/core/event.ts"
+import type { ObjectRecord } from "../src/core/event.ts"
 import { administerGuard, recordOutcomes, settleGuards } from "../src/core/gate-guards.ts"
 import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../src/core/gate-guards.ts"
 import { inspectGate } from "../src/core/gate-report.ts"
@@ -40,11 +42,18 @@ import type { StoppedReport } from "../src/core/stopped.ts"
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS gate (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS stopped (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS certificates (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL) STRICT;`
-const READ = { gate: "SELECT state FROM gate", stopped: "SELECT state FROM stopped" } as const
+const READ = {
+  gate: "SELECT state FROM gate",
+  stopped: "SELECT state FROM stopped",
+  certificates: "SELECT state FROM certificates",
+} as const
 const WRITE = {
   gate: "INSERT INTO gate (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
   stopped: "INSERT INTO stopped (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+  certificates:
+    "INSERT INTO certificates (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
 } as const
 
 /** The Durable Object class behind the binding `CLIENT_GATE`. */
@@ -113,6 +122,19 @@ export class ClientGate extends DurableObject<Env> {
     if (after !== before) this.#sql.exec(WRITE.stopped, JSON.stringify(after))
   }
 
+  /** Takes a certificate that this client uses, and puts on record that it ends within `warningMs`. Once a day for each. */
+  noteCertificate(note: CertificateNote, warningMs: number): void {
+    this.#watch((watch, clientId) => noteCertificate(watch, clientId, note, warningMs, Date.now()))
+  }
+
+  /**
+   * Puts on record which of the certificates that this client has used lately, and which of the given windows, end within
+   * `warningMs`. What was told today is not told again.
+   */
+  reviewCertificates(rules: readonly RuleEnd[], warningMs: number): void {
+    this.#watch((watch, clientId) => reviewCertificates(watch, clientId, rules, warningMs, Date.now()))
+  }
+
   /** Returns how limits, leases and guards stand now, and what was stopped. Changes nothing. */
   inspect(): GateReport {
     const nowMs = Date.now()
@@ -157,6 +179,16 @@ export class ClientGate extends DurableObject<Env> {
     }
   }
 
+  #watch(step: (watch: WatchStep["watch"], clientId: string) => WatchStep): void {
+    const subject = this.#subject
+    if (subject.keyKind !== "client") return
+    const stored = this.#read("certificates")
+    const before = stored === undefined ? EMPTY_WATCH : restoreWatch(stored)
+    const { watch, records } = step(before, subject.clientId)
+    if (watch !== before) this.#sql.exec(WRITE.certificates, JSON.stringify(watch))
+    if (this.#enqueue(records)) this.ctx.waitUntil(this.#report())
+  }
+
   get #isKeyed(): boolean {
     return this.#subject.keyKind !== "client"
   }
@@ -191,11 +223,16 @@ export class ClientGate extends DurableObject<Env> {
   /** Stores both in the same turn, so that neither can be there without the other. */
   #store(before: GateState, after: GateState, events: readonly NamedGuardEvent[]): void {
     if (after !== before) this.#sql.exec(WRITE.gate, JSON.stringify(after))
-    for (const { guard, event } of events) {
-      const record = guardRecordOf(event, { guard, ...this.#subject })
+    this.#enqueue(events.map(({ guard, event }) => guardRecordOf(event, { guard, ...this.#subject })))
+  }
+
+  /** Keeps records until the queue has taken them. Returns whether there are any. */
+  #enqueue(records: readonly ObjectRecord[]): boolean {
+    for (const record of records) {
       this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(record))
       console.log(formatEventJson(record))
     }
+    return records.length > 0
   }
 
   async #report(): Promise<void> {
@@ -217,7 +254,7 @@ export class ClientGate extends DurableObject<Env> {
     const last = waiting.at(-1)
     if (last === undefined) return true
     if (this.env.EVENTS !== undefined) {
-      const events = waiting.map(({ record }) => JSON.parse(record) as GuardRecord)
+      const events = waiting.map(({ record }) => JSON.parse(record) as ObjectRecord)
       try {
         await this.env.EVENTS.send({ version: 1, events, dropped: 0 })
       } catch (error) {

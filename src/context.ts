@@ -7,6 +7,7 @@ import type { Context, MiddlewareHandler } from "hono"
 import type { Config, ConfiguredClient, Route } from "./config/config.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
+import type { IdentityDecision } from "./core/identity.ts"
 import type { OutcomeResult } from "./core/outcome.ts"
 import type { GateVerdict } from "./core/gate-verdict.ts"
 import type { ProblemCode } from "./core/problem.ts"
@@ -25,7 +26,10 @@ export interface Exchange {
   query?: string
   route?: Route
   certificate?: ClientCertificate
+  /** Also of a client that is known and may not pass. */
   client?: ConfiguredClient
+  /** End of the certificate's overlap window, epoch ms. */
+  certificateRetiresAtMs?: number
   /** Set when the limit per address did not answer and the request passed uncounted. */
   ipLimit?: "unavailable"
   gate?: GateVerdict
@@ -61,6 +65,31 @@ export interface Gateway {
   /** Fills the octets with randomness and returns them. */
   readonly fillRandom: (octets: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>
   readonly originHealth: OriginHealth
+  readonly directory: ClientDirectory
+}
+
+/**
+ * Who the clients are. What stands behind it, the configuration or an inventory in a database, no stage can tell.
+ *
+ * A directory is asked with every request that shows a certificate, so it answers from memory or within milliseconds; the
+ * `identity` stage waits `CLIENT_DIRECTORY_TIMEOUT_MS` and refuses with 503 then. Whatever it cannot answer for certain (its
+ * store is down, a row cannot be read, a copy is too old) it throws; the stage refuses with 503 too, and shows nothing of the
+ * error. It never answers `client-unknown` for not having looked.
+ */
+export interface ClientDirectory {
+  /**
+   * Returns whose certificate this is at `nowMs`, epoch ms, by the rules of `core/identity.ts`: of all rules that match, none of
+   * another client. Throws or rejects when it does not know.
+   */
+  find(
+    certificate: ClientCertificate,
+    nowMs: number,
+  ): IdentityDecision<ConfiguredClient> | Promise<IdentityDecision<ConfiguredClient>>
+  /**
+   * Returns the clients whose `reviewSlotOf(id, slots)` is `slot`, one by one or page by page, in any order. Asked by the daily
+   * review, never by a request. May throw.
+   */
+  clientsOf(slot: number, slots: number): Iterable<ConfiguredClient> | AsyncIterable<ConfiguredClient>
 }
 
 /** What one isolate knows about the health of its origins. Origins go by their configured names, instants are epoch ms. */

@@ -4,6 +4,8 @@
  * An invalid configuration throws while the module loads, so that neither a deployment nor a local start gets past it.
  */
 import { env as environment } from "cloudflare:workers"
+import { reviewCertificates } from "./certificate-review.ts"
+import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
 import { createApplication } from "./gateway.ts"
 import { deliverBatch } from "./observe/sink.ts"
@@ -19,17 +21,22 @@ if (!loaded.ok)
   )
 const { config } = loaded
 
+const directory = createEmbeddedDirectory(config)
 const application = createApplication({
   config,
   trust: resolveTrust(environment),
   nowMs: () => Date.now(),
   fillRandom: (octets) => crypto.getRandomValues(octets),
   originHealth: createOriginHealth(),
+  directory,
 })
 
 export default {
   fetch: (request, env, ctx) => application.fetch(request, env, ctx),
   queue: (batch, env) => deliverBatch(batch, config, { ...env }),
+  scheduled: async ({ scheduledTime }, env) => {
+    await reviewCertificates({ config, directory }, env, scheduledTime)
+  },
 } satisfies ExportedHandler<Env>
 
 function formatError({ path, value, accepted }: ConfigError): string {

@@ -77,8 +77,8 @@ export const PIPELINE = [
   {
     verb: "admit",
     stage: "identity",
-    decides: "which client the certificate belongs to: exactly one",
-    refuses: ["client-unknown", "client-ambiguous"],
+    decides: "which client the certificate belongs to: exactly one, enabled, by a rule that has not ended",
+    refuses: ["client-unknown", "client-ambiguous", "client-disabled", "client-cert-retired", "service-unavailable"],
     because: "Limits are counted per client, and an unknown certificate must not create a counter.",
   },
   {

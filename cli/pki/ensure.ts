@@ -11,6 +11,7 @@ import {
   type Authority,
   createAuthority,
   isLeafAsPlanned,
+  isSignedBy,
   issueLeaf,
   type PemPair,
   subjectKeyIdentifierOf,
@@ -115,7 +116,7 @@ export async function ensurePki(directory: string, options: PkiOptions): Promise
 /** Issues a leaf unless it is as planned, and returns whether it did. */
 async function keepLeaf(
   directory: string,
-  { certificateFile, keyFile, plan, signer }: LeafFile,
+  { certificateFile, isPinned, keyFile, plan, signer }: LeafFile,
   authority: Authority,
   nowMs: number,
   renews: boolean,
@@ -125,6 +126,7 @@ async function keepLeaf(
   const found = await readPair(certificatePath, keyPath)
   if (found !== undefined) {
     await closeToOthers(keyPath)
+    if (isPinned === true && isSignedBy(found, authority)) return false
     if (!renews && isLeafAsPlanned(found, plan, authority, signer, nowMs)) return false
   }
   const issuer = signer === "own" ? authority : await createAuthority(parseSubject(AUTHORITY_SUBJECT), nowMs)

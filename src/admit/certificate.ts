@@ -6,7 +6,7 @@
  */
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
-import { decideLeaf, decidePresented } from "../core/certificate.ts"
+import { decideLeaf, decidePresented, type LeafDigests } from "../core/certificate.ts"
 import { formatHex, parseHex } from "../core/hex.ts"
 import {
   decideAssertion,
@@ -18,9 +18,8 @@ import {
 import { parseX509, type X509Facts } from "../core/x509.ts"
 import { refuse } from "../reply.ts"
 
-interface Leaf {
+interface Leaf extends LeafDigests {
   readonly facts: X509Facts | undefined
-  readonly fingerprint: string
 }
 
 /** Returns the stage. */
@@ -41,7 +40,7 @@ export function createCertificateStage({ trust, nowMs }: Gateway): StageHandler 
     // Without a platform that says so, whoever reaches this port writes request.cf.
     if (trust.kind === "nobody") return refuse(c, "edge-assertion-invalid", { reason: "platform_not_declared" })
     const leaf = leaves.get(presented.rfc9440) ?? (await readLeaf(presented.rfc9440))
-    const decision = decideLeaf(presented, leaf.facts, leaf.fingerprint, nowMs())
+    const decision = decideLeaf(presented, leaf.facts, leaf, nowMs())
     if (!decision.ok) return refuse(c, decision.code, decision)
     remember(leaves, presented.rfc9440, leaf)
     exchange.certificate = decision.certificate
@@ -51,8 +50,14 @@ export function createCertificateStage({ trust, nowMs }: Gateway): StageHandler 
 
 async function readLeaf(rfc9440: string): Promise<Leaf> {
   const der = decodeBase64(rfc9440.slice(1, -1))
-  if (der === undefined) return { facts: undefined, fingerprint: "" }
-  return { facts: parseX509(der), fingerprint: formatHex(new Uint8Array(await crypto.subtle.digest("SHA-256", der))) }
+  const facts = der && parseX509(der)
+  if (facts === undefined || der === undefined) return { facts: undefined, fingerprint: "", spki: "" }
+  const [fingerprint, spki] = await Promise.all([digestHex(der), digestHex(Uint8Array.from(facts.publicKey))])
+  return { facts, fingerprint, spki }
+}
+
+async function digestHex(octets: Uint8Array<ArrayBuffer>): Promise<string> {
+  return formatHex(new Uint8Array(await crypto.subtle.digest("SHA-256", octets)))
 }
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {

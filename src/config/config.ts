@@ -2,7 +2,7 @@
  * The configuration as the gateway uses it: complete, resolved, frozen. Built only by `config/load.ts`.
  */
 import type { RouteGuard } from "../core/gate-plan.ts"
-import type { Client, ClientDirectory } from "../core/identity.ts"
+import type { Client, ClientIndex } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
 import type { BaseUrl } from "./schema.ts"
@@ -44,6 +44,8 @@ export interface Route extends RouteMatch {
   readonly blockedStatus: number
   /** While the origin is unhealthy, limits of this route are counted and refuse nothing. */
   readonly isSoft: boolean
+  /** Answers say when the client's certificate ends. */
+  readonly tellsExpiry: boolean
   readonly action: RouteAction
 }
 
@@ -64,8 +66,10 @@ export interface Config {
   readonly flushMs: number
   /** Send `X-RateLimit-Limit`, `-Remaining` and `-Reset` beside the fields of the draft. */
   readonly hasLegacyFields: boolean
+  /** How long before a certificate or an overlap window ends the record warns, ms. */
+  readonly certificateWarningMs: number
   readonly clients: readonly ConfiguredClient[]
-  readonly directory: ClientDirectory<ConfiguredClient>
+  readonly clientIndex: ClientIndex<ConfiguredClient>
   readonly limitSets: readonly LimitSet[]
   readonly guards: readonly Guard[]
   readonly origins: readonly Origin[]

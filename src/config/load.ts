@@ -7,8 +7,8 @@
  * by the command line.
  */
 import * as v from "valibot"
-import { EVENT_FLUSH_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
-import { compileDirectory } from "../core/identity.ts"
+import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
+import { compileClientIndex } from "../core/identity.ts"
 import { compileRoutes } from "../core/route.ts"
 import type { Config, Origin, Sink } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
@@ -133,8 +133,9 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       logsToConsole: gateway.console ?? true,
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
+      certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
       clients,
-      directory: compileDirectory(clients),
+      clientIndex: compileClientIndex(clients),
       limitSets: [...limitSets.values()],
       guards: [...guards.values()],
       origins: [...origins.values()],

@@ -35,7 +35,14 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   const action = resolveAction(place, route, known, report)
   const limitSets = resolveLimits(place, route, known, report)
   const guards = resolveGuards(place, route, known, report)
-  const { soft: isSoft = false, respond } = route
+  const { expiry_header: tellsExpiry = false, soft: isSoft = false, respond } = route
+  if (tellsExpiry && route.client_certificate === "none") {
+    report(
+      `${place}.expiry_header`,
+      tellsExpiry,
+      'no expiry_header on a route with client_certificate = "none": there is no certificate that could end',
+    )
+  }
   if (isSoft && respond !== undefined) {
     report(
       `${place}.soft`,
@@ -54,6 +61,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
     guards,
     blockedStatus: route.blocked_status ?? 429,
     isSoft,
+    tellsExpiry,
     action,
   }
 }

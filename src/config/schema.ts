@@ -7,6 +7,7 @@
  */
 import * as v from "valibot"
 import {
+  CERTIFICATE_WARNING_MS_MAX,
   CONCURRENCY_LEASE_MS_MAX,
   CONCURRENCY_MAX,
   EVENT_FLUSH_MS_MAX,
@@ -19,13 +20,17 @@ import {
 } from "../core/bounds.ts"
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
-import { nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
+import { formatRfc4514, nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
 import { refuseKeyField } from "../core/key-field.ts"
 import { parseOutcomeRules } from "../core/outcome.ts"
+import { parsePrintedName } from "../core/printed-name.ts"
 import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
+import { normalizeDnsName, normalizeEmail } from "../core/san-name.ts"
+import { isWorkloadId } from "../core/spiffe-id.ts"
+import { parseSpkiPin } from "../core/spki-pin.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
-import { parseDurationMs, parseRate } from "../core/time.ts"
+import { parseDurationMs, parseInstantMs, parseRate } from "../core/time.ts"
 import { acceptedBy, flag, integer, list, oneOf, table, text, value, type Schema } from "./schema-parts.ts"
 
 const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
@@ -127,14 +132,43 @@ const fingerprint = text("the SHA-256 of the certificate: 64 hex digits, colons 
 
 const subject = text('a distinguished name as RFC 4514 writes it, such as "CN=client-a,O=Acme,C=JP"', (input) => {
   const parsed = parseRfc4514(input)
-  return "error" in parsed
-    ? { refused: `a distinguished name as RFC 4514 writes it; this one ${parsed.error}` }
-    : { text: input, key: nameKey(parsed.name) }
+  if (!("error" in parsed)) return { text: input, key: nameKey(parsed.name) }
+  // The one-line form is copied from dashboards and logs; read back it is a guess, so it is shown and not taken.
+  const oneLine = parsePrintedName(input, "legacy") ?? []
+  const hint =
+    oneLine.length === 0 ? "" : `; if it means what it seems to, that is ${JSON.stringify(formatRfc4514(oneLine))}`
+  return { refused: `a distinguished name as RFC 4514 writes it; this one ${parsed.error}${hint}` }
 })
 
 const sanUri = text(
   'the URI in the certificate, such as "spiffe://partners.example/acme" (visible ASCII, scheme first)',
   (input) => (/^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/.test(input) ? input : undefined),
+)
+
+const spki = text(
+  "the SHA-256 of the certificate's SubjectPublicKeyInfo: 64 hex digits, or base64 as a pin of RFC 7469 has it",
+  parseSpkiPin,
+)
+
+const sanDns = text(
+  'the DNS name in the certificate, such as "client.acme.example" (ASCII, no wildcard, no trailing dot)',
+  normalizeDnsName,
+)
+
+const sanEmail = text('the mail address in the certificate, such as "gateway@acme.example" (ASCII)', normalizeEmail)
+
+const spiffeId = text(
+  'a SPIFFE id with a path, such as "spiffe://partners.example/acme" (lower-case trust domain; letters, digits, dots, hyphens, underscores)',
+  (input) => (isWorkloadId(input) ? input : undefined),
+)
+
+/** TOML has dates of its own; what reads the file for the command line hands them over as objects that print as RFC 3339. */
+const instant = value(
+  'an RFC 3339 date (its first moment in UTC) or date-time with offset, such as 2027-01-31 or "2027-01-31T18:00:00+09:00"',
+  (input) => {
+    const written = input instanceof Date && Number.isFinite(input.getTime()) ? input.toJSON() : input
+    return typeof written === "string" ? parseInstantMs(written) : undefined
+  },
 )
 
 /** One name, or several. */
@@ -247,6 +281,7 @@ export const SCHEMAS = {
     console: v.exactOptional(flag()),
     log_flush: v.exactOptional(duration(10, EVENT_FLUSH_MS_MAX, "1s")),
     legacy_ratelimit: v.exactOptional(flag()),
+    certificate_warning: v.exactOptional(duration(DAY_MS, CERTIFICATE_WARNING_MS_MAX, "30d")),
   }),
   ISSUER: table("an issuer", { ski: keyId }),
   CLIENT: table("a client", {
@@ -255,11 +290,17 @@ export const SCHEMAS = {
       "at least one certificate to recognise the client by",
       table("a certificate", {
         fingerprint: v.exactOptional(fingerprint),
+        spki: v.exactOptional(spki),
         issuer: v.exactOptional(reference("ISSUERS")),
         san_uri: v.exactOptional(sanUri),
+        san_dns: v.exactOptional(sanDns),
+        san_email: v.exactOptional(sanEmail),
+        spiffe_id: v.exactOptional(spiffeId),
         subject: v.exactOptional(subject),
+        retire_at: v.exactOptional(instant),
       }),
     ),
+    disabled: v.exactOptional(flag()),
     limits: v.exactOptional(limitReplacements),
     mode: v.exactOptional(limitMode),
   }),
@@ -298,6 +339,7 @@ export const SCHEMAS = {
     guard: v.exactOptional(references("GUARDS", ROUTE_GUARDS_MAX)),
     blocked_status: v.exactOptional(integer(400, 499)),
     soft: v.exactOptional(flag()),
+    expiry_header: v.exactOptional(flag()),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
   }),
   SINK: table("a sink", {

@@ -142,3 +142,27 @@ export const STOPPED_REPORTERS_MAX = 1_000
 export const LEASE_CALL_TIMEOUT_MS = 2_500
 /** Least burst of a limit worth lending, in tokens: half of it is what all isolates together may hold ahead of need. */
 export const TOKEN_LEASE_BURST_MIN = 10
+/** Longest SPIFFE id in octets. @see SPIFFE-ID §2.3 */
+export const SPIFFE_ID_BYTES_MAX = 2_048
+/** Longest wait for the client directory, in ms, before the request is refused. */
+export const CLIENT_DIRECTORY_TIMEOUT_MS = 2_000
+/** How long before a certificate or an overlap window ends the record warns, unless configured otherwise, in ms; and the most. */
+export const CERTIFICATE_WARNING_MS_DEFAULT = 2_592_000_000
+export const CERTIFICATE_WARNING_MS_MAX = 31_536_000_000
+/** From when on such a warning is an error, in ms before the end. */
+export const CERTIFICATE_URGENT_MS = 604_800_000
+/** Certificates that one client's object remembers; a client that rotates has two. */
+export const CERTIFICATES_REMEMBERED_MAX = 16
+/** Ends of overlap windows that one client's object remembers having warned of. */
+export const RULE_ENDS_REMEMBERED_MAX = 64
+/** How long after its end a certificate is still warned of, in ms, and after which idle time beside a newer one no more. */
+export const CERTIFICATE_MEMORY_MS = 2_592_000_000
+export const CERTIFICATE_SUPERSEDED_MS = 604_800_000
+/** Certificates whose last report to their client's object one isolate remembers. */
+export const CERTIFICATE_NOTES_MAX = 10_000
+/** How long after a report that was not heard the next one is sent, in ms. */
+export const CERTIFICATE_NOTE_RETRY_MS = 60_000
+/** Runs over which the review of all clients is spread: one an hour, a day for everybody. */
+export const CERTIFICATE_REVIEW_SLOTS = 24
+/** Objects that one run of the review asks at a time. */
+export const CERTIFICATE_REVIEW_BATCH = 50

@@ -8,7 +8,7 @@
  * @see RFC 5280 §4.1, §4.2
  */
 import { isNestingBounded, readChildren, readDer, readLatin1, readOid, readTime, TAG, type DerElement } from "./der.ts"
-import { readName, type DistinguishedName } from "./distinguished-name.ts"
+import { nameKey, readName, type DistinguishedName } from "./distinguished-name.ts"
 import { formatHex } from "./hex.ts"
 
 /**
@@ -26,6 +26,8 @@ export interface X509Facts {
   readonly serial: string
   readonly issuer: DistinguishedName
   readonly subject: DistinguishedName
+  /** {@link nameKey} of the subject. */
+  readonly subjectKey: string
   readonly notBeforeMs: number
   readonly notAfterMs: number
   readonly subjectAltNames: readonly SubjectAltName[]
@@ -33,6 +35,8 @@ export interface X509Facts {
   readonly extendedKeyUsages: readonly string[] | undefined
   /** True when the key usage extension is absent or allows digital signatures, which TLS client authentication needs. */
   readonly allowsSignature: boolean
+  /** True when the key usage extension allows signing certificates or revocation lists. */
+  readonly allowsIssuing: boolean
   readonly isCa: boolean
   readonly subjectKeyId: string | undefined
   readonly authorityKeyId: string | undefined
@@ -87,7 +91,7 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
   }
   const subjectAltNames = read(OID.subjectAltName, readGeneralNames)
   const extendedKeyUsages = read(OID.extendedKeyUsage, readOids)
-  const allowsSignature = read(OID.keyUsage, readAllowsSignature)
+  const keyUsage = read(OID.keyUsage, readKeyUsage)
   const isCa = read(OID.basicConstraints, readIsCa)
   const subjectKeyId = read(OID.subjectKeyId, (value) =>
     value.tag === TAG.octetString ? formatHex(value.content) : undefined,
@@ -96,7 +100,7 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
   if (
     subjectAltNames === "malformed" ||
     extendedKeyUsages === "malformed" ||
-    allowsSignature === "malformed" ||
+    keyUsage === "malformed" ||
     isCa === "malformed" ||
     subjectKeyId === "malformed" ||
     authorityKeyId === "malformed"
@@ -107,11 +111,13 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
     serial: formatHex(serial.content).replace(/^00(?=.)/, ""),
     issuer: issuerName,
     subject: subjectName,
+    subjectKey: nameKey(subjectName),
     notBeforeMs: notBefore,
     notAfterMs: notAfter,
     subjectAltNames: subjectAltNames ?? [],
     extendedKeyUsages,
-    allowsSignature: allowsSignature ?? true,
+    allowsSignature: keyUsage === undefined || (keyUsage & 0x80) !== 0,
+    allowsIssuing: keyUsage !== undefined && (keyUsage & 0x06) !== 0,
     isCa: isCa ?? false,
     subjectKeyId,
     authorityKeyId: authorityKeyId === "" ? undefined : authorityKeyId,
@@ -154,10 +160,14 @@ function readOids(value: DerElement): readonly string[] | undefined {
   return oids?.every((oid) => oid !== undefined) === true ? oids : undefined
 }
 
-/** Bit 0 of KeyUsage is digitalSignature. @see RFC 5280 §4.2.1.3 */
-function readAllowsSignature(value: DerElement): boolean | undefined {
+/**
+ * Returns the first eight bits of KeyUsage, bit 0 (digitalSignature) as 0x80; keyCertSign is 0x04 and cRLSign 0x02.
+ *
+ * @see RFC 5280 §4.2.1.3
+ */
+function readKeyUsage(value: DerElement): number | undefined {
   if (value.tag !== TAG.bitString || value.content.length < 2 || (value.content[0] ?? 0) > 7) return undefined
-  return ((value.content[1] ?? 0) & 0x80) !== 0
+  return value.content[1]
 }
 
 function readIsCa(value: DerElement): boolean | undefined {

@@ -47,8 +47,20 @@ function createEvent(
   configVersion: string,
   nowMs: number,
 ): AccessEvent {
-  const { certificate, client, guardUntold, host, ipLimit, originMs, originUnhealthy, path, problem, reason, route } =
-    exchange
+  const {
+    certificate,
+    certificateRetiresAtMs,
+    client,
+    guardUntold,
+    host,
+    ipLimit,
+    originMs,
+    originUnhealthy,
+    path,
+    problem,
+    reason,
+    route,
+  } = exchange
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: new Date(exchange.arrivedMs).toISOString(),
@@ -77,6 +89,9 @@ function createEvent(
           certificate_fingerprint: certificate.fingerprint,
           certificate_days_left: daysLeft(certificate.notAfterMs, nowMs),
         }),
+    ...(certificateRetiresAtMs === undefined
+      ? {}
+      : { certificate_retires_at: new Date(certificateRetiresAtMs).toISOString() }),
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...gateFacts(exchange),
     ...(originUnhealthy === undefined ? {} : { origin_unhealthy: originUnhealthy }),

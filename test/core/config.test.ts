@@ -86,7 +86,7 @@ describe("a valid configuration", () => {
   })
 
   test("has clients with the keys of their issuers and parsed names", () => {
-    const usual = { limitSets: new Map(), mode: "enforce" }
+    const usual = { isDisabled: false, limitSets: new Map(), mode: "enforce" }
     expect(config.clients).toEqual([
       {
         id: "acme",
@@ -116,8 +116,13 @@ describe("a valid configuration", () => {
     ])
   })
 
-  test("has a directory of every certificate", () => {
-    expect([...config.directory.values()].map(({ id }) => id)).toEqual(["acme", "globex", "initech"])
+  test("has an index of every certificate", () => {
+    expect([...config.clientIndex.byFingerprint.values()].map(({ client: { id } }) => id)).toEqual(["initech"])
+    const names = config.clientIndex.byIssuer.get(SKI)
+    const ids = [names?.["san-uri"], names?.subject].flatMap((map) =>
+      [...(map ?? [])].map(([, { client }]) => client.id),
+    )
+    expect(ids).toEqual(["acme", "globex"])
   })
 
   test("has limits in integers", () => {
@@ -210,6 +215,7 @@ describe("a valid configuration", () => {
       guards: [],
       blockedStatus: 429,
       isSoft: false,
+      tellsExpiry: false,
       action: { kind: "forward", origin: config.origins[0], forwardHeaders: new Set(["accept"]) },
     })
   })
@@ -330,7 +336,11 @@ describe("variables", () => {
   })
 
   test.each([
-    ["GATEWAY", "x", '"x" | GATEWAY: a table with hosts, via, console, log_flush, legacy_ratelimit'],
+    [
+      "GATEWAY",
+      "x",
+      '"x" | GATEWAY: a table with hosts, via, console, log_flush, legacy_ratelimit, certificate_warning',
+    ],
     ["GUARDS", [], "[] | a table of named tables, such as [vars.GUARDS.example]"],
     ["GUARDS", "x", '"x" | a table of named tables, such as [vars.GUARDS.example]'],
     ["SINKS", {}, "{} | an array of tables, such as [[vars.SINKS]]"],
@@ -351,7 +361,8 @@ describe("variables", () => {
   })
 })
 
-const CERTIFICATE_KINDS = "exactly one of fingerprint, san_uri (with issuer) and subject (with issuer)"
+const CERTIFICATE_KINDS =
+  "exactly one of fingerprint, spki (with or without issuer), and, each with issuer, san_uri, san_dns, san_email, spiffe_id and subject"
 const NO_CLIENT = 'on a route with client_certificate = "none": there is no client to count'
 const PATH = 'a path in canonical form, such as "/accounts" (no dot or empty segments, no encoded slash)'
 const ORIGIN_URL = 'an http or https URL without query and user information, such as "https://core.bank.example"'
@@ -427,7 +438,7 @@ describe("one error", () => {
     [
       "by a name in one line",
       { issuer: "partners", subject: "/C=JP/CN=a" },
-      '[0].subject | "/C=JP/CN=a" | a distinguished name as RFC 4514 writes it; this one needs an attribute type and "=" at "/C=JP/CN=a"',
+      '[0].subject | "/C=JP/CN=a" | a distinguished name as RFC 4514 writes it; this one needs an attribute type and "=" at "/C=JP/CN=a"; if it means what it seems to, that is "CN=a,C=JP"',
     ],
     [
       "by a URI without scheme",
@@ -437,7 +448,7 @@ describe("one error", () => {
     [
       "with an unknown key",
       { fingerprint: FINGERPRINT, common_name: "acme" },
-      '[0].common_name | "acme" | no such key; a certificate has: fingerprint, issuer, san_uri, subject',
+      '[0].common_name | "acme" | no such key; a certificate has: fingerprint, spki, issuer, san_uri, san_dns, san_email, spiffe_id, subject, retire_at',
     ],
   ])("in a certificate %s", (_, certificate, expected) => {
     expect(errorsOf(withCertificate(certificate))).toEqual([`CLIENTS[0].certificates${expected}`])
@@ -766,7 +777,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     'LIMIT | {"standard":{"rate":"1/s","burst":1}} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)',
     "GATEWAY.hosts | (missing) | required: at least one host name",
     'GATEWAY.via | "my gateway" | the pseudonym of this gateway in Via: letters, digits, dots, hyphens',
-    'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit',
+    'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit, certificate_warning',
     'ISSUERS.partners.ski | "xyz" | the subject key identifier of the CA in hex, such as "27846e5e89a3c0f4..."',
     'LIMITS.standard.rate | "10/week" | a rate such as "50/s", "0.5/s", "100/minute", "1000/h"',
     "LIMITS.standard.burst | 0 | a whole number from 1 to 1000000",
@@ -775,7 +786,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     `ORIGINS.bank.url | "https://***@bank.example/?***" | ${ORIGIN_URL}`,
     'ORIGINS.bank.timeout | "10" | a duration from 10 ms to 100000 ms, such as "10s" (units ms, s, m, h, d)',
     "CLIENTS[1].certificates | [] | at least one certificate to recognise the client by",
-    'CLIENTS[3] | "globex" | a client: a table with id, certificates, limits, mode',
+    'CLIENTS[3] | "globex" | a client: a table with id, certificates, disabled, limits, mode',
     'CLIENTS[2].id | "acme" | an id that no other client has; CLIENTS[0] has it already',
     'CLIENTS[2].certificates[0].issuer | "nobody" | one of "partners" (ISSUERS)',
     "ROUTES[2].respond.status | 99 | a whole number from 200 to 599",

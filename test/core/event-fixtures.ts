@@ -2,7 +2,7 @@
  * Events for tests: one complete example of each kind, and arbitrary ones with hostile texts.
  */
 import * as fc from "fast-check"
-import type { AccessEvent, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
+import type { AccessEvent, CertificateRecord, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
 
 export const EVENT: AccessEvent = {
   timestamp: "2026-11-22T03:00:00.123Z",
@@ -42,6 +42,20 @@ export const GUARD_RECORD: GuardRecord = {
   attempt: 1,
 }
 
+/** A certificate that ends in three weeks. */
+export const CERTIFICATE_RECORD: CertificateRecord = {
+  timestamp: "2026-11-22T03:00:00.123Z",
+  level: "warn",
+  event: "certificate.expiring",
+  client_id: "acme",
+  ends: "validity",
+  ends_at: "2026-12-13T03:00:00.000Z",
+  days_left: 20,
+  certificate_fingerprint: "a".repeat(64),
+  last_used: "2026-11-22",
+  found_by: "use",
+}
+
 /** Characters of every kind that somebody acts on: controls, separators, marks of direction, quotes, halves of pairs. */
 const unit = fc.oneof(
   fc.constantFrom(
@@ -73,5 +87,9 @@ const anyGuardRecord: fc.Arbitrary<GuardRecord> = fc
   .record({ guard: hostileText, client_id: hostileText, attempt: fc.nat() })
   .map((changes) => ({ ...GUARD_RECORD, ...changes }))
 
+const anyCertificateRecord: fc.Arbitrary<CertificateRecord> = fc
+  .record({ client_id: hostileText, rule: hostileText, days_left: fc.integer() })
+  .map((changes) => ({ ...CERTIFICATE_RECORD, ...changes }))
+
 /** Events of every kind whose texts are hostile. */
-export const anyEvent: fc.Arbitrary<GatewayEvent> = fc.oneof(anyAccessEvent, anyGuardRecord)
+export const anyEvent: fc.Arbitrary<GatewayEvent> = fc.oneof(anyAccessEvent, anyGuardRecord, anyCertificateRecord)

@@ -8,6 +8,7 @@ import type { WranglerEnvironment } from "../../cli/wrangler-file.ts"
 import { loadConfig } from "../../src/config/load.ts"
 import { VARIABLE_BYTES_MAX } from "../../src/core/bounds.ts"
 
+const NOW_MS = Date.UTC(2026, 10, 28, 12)
 const SKI = "73656b6973686f2d646576656c6f706d656e742d"
 const VARS = {
   GATEWAY: { hosts: ["localhost"] },
@@ -42,7 +43,7 @@ function findAll(parts: Partial<WranglerEnvironment>, vars: Readonly<Record<stri
   const environment = { ...ENVIRONMENT, ...parts, vars: { ...VARS, ...vars } }
   const loaded = loadConfig(environment.vars)
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
-  return findFindings(environment, loaded.config, SKI)
+  return findFindings(environment, loaded.config, SKI, NOW_MS)
 }
 
 test("findFindings() finds nothing in a sound environment", () => {
@@ -251,5 +252,51 @@ describe("guards", () => {
   test("findFindings() asks no time of a guard whose routes are answered here", () => {
     const answered = { path: "/login", respond: { status: 200 }, limits: "standard", guard: "credentials" }
     expect(findIn({}, { GUARDS: { credentials: { ...GUARD, pending_ttl: "1ms" } }, ROUTES: [answered] })).toEqual([])
+  })
+})
+
+describe("rules of clients", () => {
+  const DAY_MS = 86_400_000
+  const digest = (digit: string): string => digit.repeat(64)
+  const after = (days: number): string => new Date(NOW_MS + days * DAY_MS).toISOString()
+  const name = { issuer: "partners", san_uri: "spiffe://partners.example/acme" }
+  const rulesOf = (...certificates: readonly unknown[]) => findIn({}, { CLIENTS: [{ id: "acme", certificates }] })
+  const RULE_2 = ["warning", "CLIENTS[0].certificates[1]"]
+
+  test.each([
+    [-1, [RULE_2]],
+    [29, [RULE_2]],
+    [31, []],
+  ])("findFindings() holds a window that ends in %d days against the time of warnings", (days, expected) => {
+    expect(rulesOf({ spki: digest("1") }, { spki: digest("2"), retire_at: after(days) })).toEqual(expected)
+  })
+
+  test("findFindings() warns of a client whose rules are all retired", () => {
+    expect(rulesOf({ spki: digest("1"), retire_at: after(-1) })).toContainEqual(["warning", 'client "acme"'])
+  })
+
+  test("findFindings() warns of a window on a certificate that a name matches for good", () => {
+    expect(rulesOf(name, { spki: digest("1"), retire_at: after(90) })).toEqual([RULE_2])
+  })
+
+  test("findFindings() takes windows of a key and a name that end together", () => {
+    expect(rulesOf({ ...name, retire_at: after(90) }, { spki: digest("1"), retire_at: after(90) })).toEqual([])
+  })
+
+  test("findFindings() takes a name that is to end beside its successor", () => {
+    const next = { issuer: "partners", san_dns: "api.acme.example" }
+    expect(rulesOf(next, { ...name, retire_at: after(90) })).toEqual([])
+  })
+
+  test.each([
+    ["a URI and a SPIFFE id", name, { issuer: "partners", spiffe_id: name.san_uri }],
+    ["a key with and without its CA", { spki: digest("1") }, { spki: digest("1"), issuer: "partners" }],
+  ])("findFindings() warns of two rules for the same thing: %s", (_, first, second) => {
+    expect(rulesOf(first, second)).toEqual([RULE_2])
+  })
+
+  test("findFindings() warns of a client that is disabled", () => {
+    const CLIENTS = [{ id: "acme", disabled: true, certificates: [name] }]
+    expect(findIn({}, { CLIENTS })).toEqual([["warning", 'client "acme"']])
   })
 })

@@ -8,6 +8,7 @@ import { Hono } from "hono"
 import { expect, test, vi } from "vitest"
 import type { GatewayEnv } from "../../src/context.ts"
 import { createAccessLogStage } from "../../src/observe/access-log.ts"
+import { createEmbeddedDirectory } from "../../src/client-directory.ts"
 import { createOriginHealth } from "../../src/origin-health.ts"
 import { createGateway, createRequest, fixtures, writtenLines } from "./harness.ts"
 
@@ -89,6 +90,7 @@ test.each([
       nowMs: () => 1_798_761_600_000,
       fillRandom: (octets) => octets,
       originHealth: createOriginHealth(),
+      directory: createEmbeddedDirectory(createGateway().config),
     }),
   )
   application.use(async (c) => {

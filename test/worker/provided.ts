@@ -33,6 +33,11 @@ export const CERTIFICATE_NAMES = [
   "nul in common name",
   "two uris in one",
   "two uris",
+  "host",
+  "host in capitals",
+  "wildcard host",
+  "mailbox",
+  "host and mailbox",
   "uri as mail address",
   "uri as dns name",
   "uri as other name",
@@ -48,7 +53,10 @@ export interface CertificateFixture {
   readonly der: string
   /** SHA-256 of the DER. */
   readonly fingerprint: string
+  /** SHA-256 of the SubjectPublicKeyInfo. */
+  readonly spki: string
   readonly serial: string
+  readonly notAfterMs: number
   readonly issuerSki: string
   readonly subject: string
 }

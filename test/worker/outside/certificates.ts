@@ -94,7 +94,15 @@ function plans(nowMs: number): Readonly<Record<CertificateName, LeafPlan>> {
     "nul in common name": named([{ "2.5.4.3": [{ utf8String: "acme-dn\0.evil" }] }]),
     "two uris in one": { alternativeNames: [uri("spiffe://acme/x, URI:spiffe://acme/acme-a")] },
     "two uris": { alternativeNames: [uri("spiffe://acme/x"), URI_A] },
-    "uri as mail address": { alternativeNames: [der(0x81, Buffer.from("spiffe://acme/acme-a"))] },
+    host: { subject: commonName("x"), alternativeNames: [dnsName("api.acme.test")] },
+    "host in capitals": { subject: commonName("x"), alternativeNames: [dnsName("API.Acme.TEST")] },
+    "wildcard host": { subject: commonName("x"), alternativeNames: [dnsName("*.acme.test")] },
+    mailbox: { subject: commonName("x"), alternativeNames: [mailAddress("Ops@ACME.test")] },
+    "host and mailbox": {
+      subject: commonName("x"),
+      alternativeNames: [dnsName("api.acme.test"), mailAddress("Ops@acme.test")],
+    },
+    "uri as mail address": { alternativeNames: [mailAddress("spiffe://acme/acme-a")] },
     "uri as dns name": { alternativeNames: [dnsName("spiffe://acme/acme-a")] },
     "uri as other name": { alternativeNames: [otherName("spiffe://acme/acme-a")] },
     "line feed in common name": {
@@ -157,7 +165,9 @@ async function issue(
   return {
     der: raw.toString("base64"),
     fingerprint: createHash("sha256").update(raw).digest("hex"),
+    spki: createHash("sha256").update(Buffer.from(certificate.publicKey.rawData)).digest("hex"),
     serial: certificate.serialNumber,
+    notAfterMs: certificate.notAfter.getTime(),
     issuerSki: ca.ski,
     subject: certificate.subject,
   }
@@ -182,6 +192,10 @@ function uri(text: string): Buffer {
 
 function dnsName(text: string): Buffer {
   return der(0x82, Buffer.from(text, "latin1"))
+}
+
+function mailAddress(text: string): Buffer {
+  return der(0x81, Buffer.from(text, "latin1"))
 }
 
 /** An otherName of the type that Windows calls a user principal name. */
