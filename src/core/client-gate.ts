@@ -14,7 +14,7 @@ import type { GuardBlock, GuardDemand, GuardStanding, NamedGuardEvent } from "./
 import { isLendableGuard } from "./gate-plan.ts"
 import type { GateState } from "./gate-state.ts"
 import { grant, LEASE_TERMS_DEFAULT } from "./lease-grant.ts"
-import { loansOf, settleLedger } from "./lease-ledger.ts"
+import { createLostLedger, loansOf, settleLedger } from "./lease-ledger.ts"
 import { bucketsOf, createBucketPool } from "./lease-member.ts"
 import { fitMs } from "./lease-outlook.ts"
 import type { LeaseAnswer, LeaseCall } from "./lease-protocol.ts"
@@ -186,12 +186,16 @@ function isTimeOnly(stored: GateState, settled: GateState): boolean {
   })
 }
 
-/** Buckets as stored; of a lost client also those of the call, which had nothing to give when it was lost. */
+/**
+ * Buckets as stored; of a lost client also those of the call. They refill from when every lease that is not known of is over,
+ * whenever they are asked for first: until then all of it may have been lent, and what is lent does not refill.
+ */
 function bucketsWithLost(state: GateState, limits: readonly NamedBucket[]): GateState["buckets"] {
   const { buckets, lostAtMs } = state
   if (lostAtMs === undefined) return buckets
   const missing = limits.filter(({ name }) => !Object.hasOwn(buckets, name))
-  const empty = missing.map((limit) => [limit.name, settle(undefined, { ...limit, initial: 0 }, lostAtMs)] as const)
+  const { heldUntilMs } = createLostLedger(lostAtMs)
+  const empty = missing.map((limit) => [limit.name, settle(undefined, { ...limit, initial: 0 }, heldUntilMs)] as const)
   return { ...buckets, ...Object.fromEntries(empty) }
 }
 
