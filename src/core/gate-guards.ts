@@ -147,7 +147,7 @@ export function administerGuard(
     nowMs,
   )
   return {
-    guards: decision.error === undefined ? keep(stored, name, { config, state }) : stored,
+    guards: keep(stored, name, { config, state }),
     events: events.map((event) => ({ guard: name, event })),
     isApplied: decision.error === undefined,
   }

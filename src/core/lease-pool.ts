@@ -5,6 +5,7 @@
  */
 import { settle } from "./gcra.ts"
 import type { BucketState } from "./gcra.ts"
+import { createLostLedger } from "./lease-ledger.ts"
 import { BucketMember } from "./lease-member.ts"
 import type { LeasePool } from "./lease-member.ts"
 import type { LimitStates, NamedBucket, NamedQuota } from "./limit.ts"
@@ -63,10 +64,14 @@ export function storedOf(states: LendableStates, pool: LeasePool<LendableMember>
   }
 }
 
+/**
+ * A bucket that was lost refills from when every lease that is not known of is over, whenever it is asked for first: until then
+ * all of it may have been lent, and what is lent does not refill.
+ */
 function newBucket(limit: NamedBucket, nowMs: number, lostAtMs: number | undefined): BucketState {
   return lostAtMs === undefined
     ? settle(undefined, limit, nowMs)
-    : settle(undefined, { ...limit, initial: 0 }, lostAtMs)
+    : settle(undefined, { ...limit, initial: 0 }, createLostLedger(lostAtMs).heldUntilMs)
 }
 
 function newQuota(limit: NamedQuota, nowMs: number, lostAtMs: number | undefined): QuotaState {

@@ -182,6 +182,12 @@ describe("admitRequest()", () => {
     ])
   })
 
+  test("admitRequest() finds the gateway at fault over a period that no stored bucket can change to", () => {
+    const { state } = admit(EMPTY_GATE_STATE, {})
+    const limits = [{ ...BUCKET, rate: { count: 1, periodMs: 0.5 } }]
+    expect(admit(state, { limits }).answer.admission).toMatchObject({ reason: "invalid-request" })
+  })
+
   test("admitRequest() finds the gateway at fault over an admission id that is none", () => {
     const { answer } = admit(EMPTY_GATE_STATE, { guards: [GUARD], admissionId: "" })
     expect([answer.admission, answer.standings]).toEqual([
@@ -203,6 +209,7 @@ describe("admitRequest()", () => {
       block: { guard: "login" },
       standings: [],
     })
+    expect(answer.admission.concurrency).toEqual([])
     expect([state.buckets, state.quotas, state.concurrency]).toEqual([before.buckets, {}, {}])
   })
 
@@ -251,6 +258,13 @@ describe("admitRequest()", () => {
   test("admitRequest() admits nothing of a lost client until every lease is over, then what has refilled since", () => {
     const at = (cost: number, nowMs: number) => admit(lost(), { cost }, nowMs).answer.admission.admitted
     expect([at(1, T0), at(1, T0 + 5_100), at(1, T0 + 5_199), at(1, T0 + 5_200)]).toEqual([false, false, false, true])
+  })
+
+  test("admitRequest() refills a lost limit from the end of every lease, also when another limit was asked for first", () => {
+    const other: NamedBucket = { ...BUCKET, name: "other" }
+    const { state } = admit(lost(), { limits: [other] }, T0 + 5_100)
+    const at = (nowMs: number) => admit(restarted(state), {}, nowMs).answer.admission.admitted
+    expect([at(T0 + 5_100), at(T0 + 5_199), at(T0 + 5_200)]).toEqual([false, false, true])
   })
 
   test("admitRequest() names the limits that are lost, until they are stored", () => {

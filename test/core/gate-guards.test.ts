@@ -185,6 +185,11 @@ describe("askGuards()", () => {
     expect([blockAt(T0), blockAt(T0 + 9_999), blockAt(T0 + 10_000)]).toEqual([10_000, 1, undefined])
   })
 
+  test("askGuards() reports no end of a block that nobody has seen", () => {
+    const { events, refused } = askGuards({}, [LOGIN], "request", T0 + 10_000, T0)
+    expect([events, refused]).toEqual([[], {}])
+  })
+
   test("askGuards() ends the block of a lost guard that was stored at the same ms", () => {
     const { refused } = askGuards({}, [LOGIN], "request", T0 + 500, T0)
     const blockAt = (nowMs: number) => askGuards(refused, [LOGIN], "next", nowMs, T0).block?.retryAfterMs
@@ -265,6 +270,17 @@ describe("administerGuard()", () => {
   test("administerGuard() changes nothing for a time out of range", () => {
     const step = administerGuard({}, LOGIN, { action: "block", durationMs: 0 }, T0, undefined)
     expect(step).toEqual({ guards: {}, events: [], isApplied: false })
+  })
+})
+
+describe("a block that an impossible action finds over", () => {
+  test("administerGuard() reports it once", () => {
+    const guards = new Stored()
+    for (let i = 0; i < 3; i++) guards.serve(LOGIN, "failure", T0)
+    const action = { action: "block", durationMs: 0 } as const
+    const first = administerGuard(guards.guards, LOGIN, action, T0 + 10_000, undefined)
+    const second = administerGuard(first.guards, LOGIN, action, T0 + 10_001, undefined)
+    expect([first.events.length, second.events.length, first.isApplied]).toEqual([1, 0, false])
   })
 })
 
