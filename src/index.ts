@@ -6,6 +6,7 @@
 import { env as environment } from "cloudflare:workers"
 import { loadConfig, type ConfigError } from "./config/load.ts"
 import { createApplication } from "./gateway.ts"
+import { createAssertionKeys } from "./keys/assertion-keys.ts"
 import { deliverBatch } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin-health.ts"
 import { resolveTrust } from "./platform.ts"
@@ -25,6 +26,7 @@ const application = createApplication({
   nowMs: () => Date.now(),
   fillRandom: (octets) => crypto.getRandomValues(octets),
   originHealth: createOriginHealth(),
+  assertionKeys: config.assertion && createAssertionKeys(config.assertion, { ...environment }),
 })
 
 export default {

@@ -131,3 +131,11 @@ export const STOPPED_REPORTERS_MAX = 1_000
 export const LEASE_CALL_TIMEOUT_MS = 2_500
 /** Least burst of a limit worth lending, in tokens: half of it is what all isolates together may hold ahead of need. */
 export const TOKEN_LEASE_BURST_MIN = 10
+/** Life of an assertion to an origin, in seconds: time for the request to arrive, too short to be worth stealing. */
+export const GATEWAY_ASSERTION_SECONDS = 30
+/** Keys of assertions at a time: the one that signs, the one before and the next, and one to spare. */
+export const ASSERTION_KEYS_MAX = 4
+/** Longest value of a secret that is read as a key, in characters. A key has about 250. */
+export const ASSERTION_KEY_SECRET_LENGTH_MAX = 4_096
+/** How long a verifier may keep the published keys, in seconds: how long a new key waits before it may sign. */
+export const JWKS_MAX_AGE_SECONDS = 300
