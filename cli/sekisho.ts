@@ -28,6 +28,11 @@ const HELP = `
              --state <dir>      where to put it: <dir>/pki (.sekisho)
              --renew            issue every certificate anew under the same CA
              --replace-ca       make a new CA; the old one is kept as ca.pem.bak-<time>
+
+  keys     make a private key that signs assertions to origins, for "wrangler secret put"
+             --alg <name>       ES256 or EdDSA (ES256)
+             --kid <name>       its name in the published set (its thumbprint)
+             --public           show the public part of the key on standard input instead
 `
 
 const FILE_FLAGS = { config: { type: "string", default: "wrangler.toml" }, env: { type: "string" } } as const
@@ -75,6 +80,18 @@ async function run(argv: readonly string[]): Promise<number> {
         replaceCa: values["replace-ca"],
       })
     }
+    case "keys": {
+      const { values } = parseArgs({
+        args,
+        options: {
+          alg: { type: "string", default: "ES256" },
+          kid: { type: "string" },
+          public: { type: "boolean", default: false },
+        },
+      })
+      const { runKeys } = await import("./keys.ts")
+      return runKeys({ alg: values.alg, kid: values.kid, isPublic: values.public })
+    }
     case undefined:
     case "help":
     case "--help":
@@ -83,7 +100,7 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0
     default:
       throw new UsageError(
-        `There is no command "${command}". Commands: dev, check, pki. "sekisho help" describes them.`,
+        `There is no command "${command}". Commands: dev, check, pki, keys. "sekisho help" describes them.`,
       )
   }
 }
