@@ -17,6 +17,7 @@ import { DEVELOPMENT_SKI } from "../cli/pki/development-ski.ts"
 import { ensurePki } from "../cli/pki/ensure.ts"
 import { createPaint, formatTable } from "../cli/terminal.ts"
 import { startWorkerProcess, type WorkerProcess } from "../cli/worker-process.ts"
+import { mintAssertionKey } from "../cli/assertion-keys.ts"
 import { NO_CLIENT_CERTIFICATE } from "../src/core/platform-certificate.ts"
 import { runSlice, workerdChildren, type Slice } from "./load.ts"
 
@@ -65,7 +66,17 @@ try {
       ...gateway,
       SINKS: [],
     }),
-    await start("gateway + events", "the same, with console events and the queue", "wrangler.toml", {
+    await start("gateway + assertion", "the same, with an assertion for the origin, ES256", "wrangler.toml", {
+      ...gateway,
+      SINKS: [],
+      GATEWAY: {
+        ...gateway.GATEWAY,
+        assertion: { issuer: "https://localhost", keys: ["ASSERTION_KEY"] },
+      },
+      ORIGINS: { bank: { url: originUrl, assertion: true } },
+      ASSERTION_KEY: await mintAssertionKey("ES256"),
+    }),
+    await start("gateway + events", "the gateway, with console events and the queue", "wrangler.toml", {
       ...gateway,
       GATEWAY: { hosts: ["localhost"], log_flush: "1s" },
       SINKS: [{ kind: "otlp", url: originUrl }],
