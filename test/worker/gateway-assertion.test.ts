@@ -103,7 +103,7 @@ describe("an assertion", () => {
     expect([payload["htu"], payload.jti]).toEqual(["https://a.test/public/~x", "order-4711"])
   })
 
-  test.each(["?", "?a='\"<>'", "?a={}|[]^`\\&b=%27"])("covers the query %j as it reaches the origin", async (query) => {
+  test.each(["?", "?a={}|[]^`\\&b=%27"])("covers the query %j as it reaches the origin", async (query) => {
     const gateway = createAsserting()
     await gateway.send({ target: `/public/x${query}` })
     const { payload } = await verifyOnly(gateway)
@@ -220,9 +220,10 @@ describe("the published set", () => {
 })
 
 describe("without a usable key", () => {
-  const mismatched = (): string => {
-    const [own, other] = [JSON.parse(secrets["ES"] ?? ""), JSON.parse(secrets["ED"] ?? "")] as [object, { d: string }]
-    return JSON.stringify({ ...own, d: other.d })
+  /** A key with the private part of another one. */
+  const mismatched = (name: string, other: string): string => {
+    const { d } = JSON.parse(secrets[other] ?? "") as { readonly d: string }
+    return JSON.stringify({ ...(JSON.parse(secrets[name] ?? "") as object), d })
   }
 
   test.each<readonly [string, () => Record<string, string>]>([
@@ -230,7 +231,8 @@ describe("without a usable key", () => {
     ["missing", () => ({ ES: "" })],
     ["not_json", () => ({ ES: "hunter2" })],
     ["alg_unsupported", () => ({ ES: '{"kty":"oct","k":"hunter2","kid":"x","alg":"HS256"}' })],
-    ["inconsistent", () => ({ ES: mismatched() })],
+    ["inconsistent", () => ({ ES: mismatched("ES", "ED") })],
+    ["inconsistent", () => ({ ES: mismatched("ED", "TWIN") })],
   ])(
     "(%s) neither a request nor the set passes, and the event names the secret and not what it holds",
     async (fault, own) => {
