@@ -7,6 +7,7 @@ import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
+import { mintAssertionKey } from "../cli/assertion-keys.ts"
 import { createPaint, formatTable } from "../cli/terminal.ts"
 import { runSlice, type Slice } from "./load.ts"
 import { requestFields, ROOT, startMeasuredWorker, type MeasuredWorker } from "./worker.ts"
@@ -33,7 +34,10 @@ export async function benchTargets({ rounds, requests, json, directory }: Target
   try {
     const [port] = (await once(createInterface(origin.stdout), "line")) as [string]
     const fields = await requestFields(join(directory, "pki"))
-    for (const { name, does, config, overrides } of targetsFor(`http://127.0.0.1:${port}`)) {
+    for (const { name, does, config, overrides } of targetsFor(
+      `http://127.0.0.1:${port}`,
+      await mintAssertionKey("ES256"),
+    )) {
       targets.push({ name, does, ...(await startMeasuredWorker(config, overrides, join(directory, name))) })
     }
     const slices = new Map<Target, Slice[]>(targets.map((target) => [target, []]))
@@ -52,7 +56,7 @@ export async function benchTargets({ rounds, requests, json, directory }: Target
   }
 }
 
-function targetsFor(originUrl: string) {
+function targetsFor(originUrl: string, assertionKey: string) {
   const gateway = {
     PLATFORM: "cloudflare",
     // The platform's binding is simulated here by a second Worker that writes to a database: not what it costs there.
@@ -76,8 +80,20 @@ function targetsFor(originUrl: string) {
       overrides: { ...gateway, SINKS: [] },
     },
     {
+      name: "gateway + assertion",
+      does: "the same, with an assertion for the origin, ES256",
+      config: "wrangler.toml",
+      overrides: {
+        ...gateway,
+        SINKS: [],
+        GATEWAY: { ...gateway.GATEWAY, assertion: { issuer: "https://localhost", keys: ["ASSERTION_KEY"] } },
+        ORIGINS: { bank: { url: originUrl, assertion: true } },
+        ASSERTION_KEY: assertionKey,
+      },
+    },
+    {
       name: "gateway + events",
-      does: "the same, with console events and the queue",
+      does: "the gateway, with console events and the queue",
       config: "wrangler.toml",
       overrides: {
         ...gateway,

@@ -2,7 +2,7 @@
  * `sekisho check`: validates every environment of a configuration without running anything, and shows what it says.
  */
 import { relative } from "node:path"
-import type { Config, Guard, Route } from "../src/config/config.ts"
+import type { Config, Guard, Origin, Route } from "../src/config/config.ts"
 import { loadConfig } from "../src/config/load.ts"
 import type { NamedLimit } from "../src/core/limit.ts"
 import { formatDuration } from "../src/core/time.ts"
@@ -106,11 +106,13 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
     ]),
   )
   section(
-    ["origin", "url", "timeout"],
-    config.origins.map(({ name, url, timeoutMs }) => [
+    ["origin", "url", "timeout", "certificate in", "assertion for"],
+    config.origins.map(({ assertion, clientCert, name, url, timeoutMs }) => [
       name,
       `${url.scheme}://${url.authority}${url.path}`,
       formatDuration(timeoutMs),
+      CERTIFICATE_FIELDS[clientCert],
+      assertion?.audience ?? "-",
     ]),
   )
   section(
@@ -121,6 +123,27 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
       authorizationSecret === undefined ? "none" : `secret ${authorizationSecret}`,
     ]),
   )
+  // What cannot be seen from here, because only the platform knows it.
+  section(["secret", "holds"], requiredSecrets(config))
+}
+
+const CERTIFICATE_FIELDS: Readonly<Record<Origin["clientCert"], string>> = {
+  rfc9440: "Client-Cert",
+  xfcc: "X-Forwarded-Client-Cert",
+  both: "Client-Cert, X-Forwarded-Client-Cert",
+  none: "-",
+}
+
+/** Every Worker secret that the configuration names, and what it has to hold. */
+function requiredSecrets({ assertion, sinks }: Config): readonly (readonly string[])[] {
+  const authorizations = new Set(sinks.flatMap(({ authorizationSecret }) => authorizationSecret ?? []))
+  return [
+    ...(assertion?.keys ?? []).map((name, index) => [
+      name,
+      `private JWK (sekisho keys); ${index === 0 ? "signs assertions" : "published, does not sign"}`,
+    ]),
+    ...[...authorizations].map((name) => [name, "value of the Authorization field for a sink"]),
+  ]
 }
 
 function describeRoute(route: Route): readonly string[] {
@@ -136,7 +159,6 @@ function describeRoute(route: Route): readonly string[] {
     needsClientCertificate,
     tellsExpiry,
   } = route
-  const goesTo = action.kind === "forward" ? `origin ${action.origin.name}` : `answered here with ${action.status}`
   return [
     label,
     methods.length === 7 ? "all" : methods.join(" "),
@@ -144,8 +166,19 @@ function describeRoute(route: Route): readonly string[] {
     (limitSets.map(({ name }) => name).join(", ") || "-") + (isSoft ? " (soft)" : ""),
     limitSets.length === 0 ? "-" : String(cost),
     (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
-    goesTo + (tellsExpiry ? ", tells when the certificate ends" : ""),
+    describeAction(action) + (tellsExpiry ? ", tells when the certificate ends" : ""),
   ]
+}
+
+function describeAction(action: Route["action"]): string {
+  switch (action.kind) {
+    case "forward":
+      return `origin ${action.origin.name}`
+    case "respond":
+      return `answered here with ${action.status}`
+    case "jwks":
+      return "answered here with the public keys"
+  }
 }
 
 function describeLimit(limit: NamedLimit): string {

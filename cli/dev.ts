@@ -120,13 +120,17 @@ function formatBanner(
 }
 
 /** The lines to paste: each shows one thing that the gateway does. */
-function formatExamples({ pki, url }: Development, paint: Paint, show: (path: string) => string): readonly string[] {
+function formatExamples(
+  { bankUrl, config, pki, url }: Development,
+  paint: Paint,
+  show: (path: string) => string,
+): readonly string[] {
   const file = (path: string): string => quote(show(path))
   const ca = `curl --cacert ${file(pki.ca.certificatePath)}`
   const [first, second = first] = pki.clients
   const as = (path: string): string => `${ca} --cert ${file(path)}`
   if (first === undefined || second === undefined) return []
-  const examples: readonly (readonly [title: string, command: string])[] = [
+  const examples: (readonly [title: string, command: string])[] = [
     ["a request that is accepted", `${as(first.certificatePath)} -i ${url}/balance`],
     ["no certificate: 401", `${ca} -i ${url}/balance`],
     ["a revoked certificate: 401", `${as(pki.specimens.revoked.certificatePath)} -i ${url}/balance`],
@@ -146,6 +150,12 @@ function formatExamples({ pki, url }: Development, paint: Paint, show: (path: st
       `${as(first.certificatePath)} -i -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -H 'Content-Type: application/json' -d '{"amount":1250,"currency":"JPY","to":"globex-operating","reference":"invoice 7"}' ${url}/payments`,
     ],
   ]
+  const isProven = config.origins.some(({ assertion, name }) => name === "bank" && assertion !== undefined)
+  if (bankUrl !== undefined && isProven)
+    examples.push([
+      "past the gateway, straight to the bank, which wants the gateway's proof: 401",
+      `curl -i -H 'X-Client-Id: ${first.id}' ${bankUrl}/balance`,
+    ])
   return [
     "",
     `  ${paint("dim", "Try, in another terminal and from this directory:")}`,

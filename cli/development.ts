@@ -15,10 +15,12 @@ import { startEdge } from "../edge/server.ts"
 import { startBank } from "../examples/bank/server.ts"
 import { startSink } from "../examples/sink/server.ts"
 import type { Config } from "../src/config/config.ts"
+import { ensureAssertionKeys } from "./assertion-keys.ts"
+import { createBankProof } from "./bank-proof.ts"
 import { loadAccepted } from "./configuration.ts"
 import { ensureDevelopmentPki } from "./pki.ts"
 import type { Pki } from "./pki/ensure.ts"
-import type { Paint } from "./terminal.ts"
+import { printable, type Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 import { startWorkerProcess } from "./worker-process.ts"
 import { findConfigFile, readEnvironment } from "./wrangler-file.ts"
@@ -98,16 +100,32 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const sink = options.samples ? await startSink({ host: LOOPBACK, port: 0, onRecord: options.onRecord }) : undefined
     const stopSink = once(async () => sink?.close())
     closers.push(stopSink)
+    let edgePort = 0
+    const proof = createBankProof(LOOPBACK, () => edgePort, await readFile(pki.ca.certificatePath, "utf8"))
+    proof.use(config)
     const bank =
       options.samples && config.origins.some(({ name }) => name === "bank")
-        ? await startBank({ host: LOOPBACK, port: 0 })
+        ? await startBank({
+            host: LOOPBACK,
+            port: 0,
+            prove: (request) => proof.prove(request),
+            onUnproven: ({ method, url = "" }, reason) => {
+              const text = `the bank refused ${method} ${printable(url)}: ${reason}`
+              options.onNotice({ level: "warn", text })
+            },
+          })
         : undefined
     const stopBank = once(async () => bank?.close())
     closers.push(stopBank)
     const bankUrl = bank && `http://${LOOPBACK}:${bank.port}`
     const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
     const assertionKey = randomBytes(32)
-    const overridesOf = (vars: Readonly<Record<string, unknown>>, overrides = options.overrides) => ({
+    const overridesOf = async (
+      vars: Readonly<Record<string, unknown>>,
+      { assertion }: Config,
+      overrides = options.overrides,
+    ) => ({
+      ...(await ensureAssertionKeys(assertion?.keys ?? [], options.state)),
       ...overrides,
       ...(bankUrl === undefined ? {} : { ORIGINS: withUrl(vars["ORIGINS"], "bank", bankUrl) }),
       ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: [{ kind: "otlp", url: sinkUrl }] }),
@@ -118,7 +136,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const worker = await startWorkerProcess({
       configFile: file,
       environment: options.environment,
-      overrides: overridesOf(environment.vars),
+      overrides: await overridesOf(environment.vars, config),
       stateDirectory: join(resolve(options.state), `worker-${options.port}`),
       onConsole: ({ level, message }) => {
         // Events arrive by the sink; what is left is for people.
@@ -141,13 +159,15 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       onEvent: (event) => noticeOf(event).forEach(options.onNotice),
     })
     closers.push(() => edge.close())
+    edgePort = edge.port
     const reload = async (overrides = options.overrides): Promise<void> => {
       const fresh = read(overrides)
       // A new client gets its certificate, a new host its name in the server's.
       const freshPki = await ensureDevelopmentPki(fresh.environment, fresh.config.hosts, options.state)
       const material = await readMaterial(freshPki, fresh.config)
-      await worker.reload(overridesOf(fresh.environment.vars, overrides))
+      await worker.reload(await overridesOf(fresh.environment.vars, fresh.config, overrides))
       edge.reload(material)
+      proof.use(fresh.config)
     }
     if (options.watches) {
       const watchers = watchSources(file, reload, options.onNotice)

@@ -33,6 +33,7 @@ export function findFindings(
     ...checkRoutes(config),
     ...checkLimits(config),
     ...checkGuards(config),
+    ...checkAssertions(config),
     ...checkSinks(config),
   ]
 }
@@ -189,6 +190,27 @@ function checkGuards({ guards, routes }: Config): readonly Finding[] {
     const text = `waits ${formatDuration(pendingTtlMs)} for an answer (pending_ttl), but the origin "${slowest.name}" may take ${formatDuration(slowest.timeoutMs)} to begin it: what comes later counts for nothing`
     return [warning(`GUARDS.${name}`, text)]
   })
+}
+
+function checkAssertions({ assertion, origins, routes }: Config): readonly Finding[] {
+  if (assertion === undefined) return []
+  const asserted = origins.filter((origin) => origin.assertion !== undefined)
+  if (asserted.length === 0)
+    return [warning("GATEWAY.assertion", "has no effect: no origin has assertion = true, so nothing is signed")]
+  const placeOf = new Map<string, string>()
+  const shared = asserted.flatMap(({ assertion, name, url }) => {
+    const audience = assertion?.audience ?? ""
+    const other = placeOf.get(audience)
+    placeOf.set(audience, url.authority)
+    if (other === undefined || other === url.authority) return []
+    const text = `has the audience "${audience}" of an origin on another host: what is asserted to one of them is believed by the other`
+    return [warning(`ORIGINS.${name}.assertion`, text)]
+  })
+  if (routes.some(({ action }) => action.kind === "jwks")) return shared
+  return [
+    ...shared,
+    warning("ROUTES", "has no route with jwks = true: origins cannot fetch the keys that assertions are verified with"),
+  ]
 }
 
 function checkSinks(config: Config): readonly Finding[] {

@@ -33,6 +33,10 @@ const HELP = `
            give a client of the development PKI a second certificate, and print the rules that retire the first
              --config, --env, --state  as above
              --overlap <time>   how long both are to pass (7d)
+  keys     make a private key that signs assertions to origins, for "wrangler secret put"
+             --alg <name>       ES256 or EdDSA (ES256)
+             --kid <name>       its name in the published set (its thumbprint)
+             --public           show the public part of the key on standard input instead
 `
 
 const FILE_FLAGS = { config: { type: "string", default: "wrangler.toml" }, env: { type: "string" } } as const
@@ -82,6 +86,18 @@ async function run(argv: readonly string[]): Promise<number> {
         replaceCa: values["replace-ca"],
       })
     }
+    case "keys": {
+      const { values } = parseArgs({
+        args,
+        options: {
+          alg: { type: "string", default: "ES256" },
+          kid: { type: "string" },
+          public: { type: "boolean", default: false },
+        },
+      })
+      const { runKeys } = await import("./keys.ts")
+      return runKeys({ alg: values.alg, kid: values.kid, isPublic: values.public })
+    }
     case undefined:
     case "help":
     case "--help":
@@ -90,7 +106,7 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0
     default:
       throw new UsageError(
-        `There is no command "${command}". Commands: dev, check, pki. "sekisho help" describes them.`,
+        `There is no command "${command}". Commands: dev, check, pki, keys. "sekisho help" describes them.`,
       )
   }
 }

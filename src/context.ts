@@ -7,6 +7,7 @@ import type { Context, MiddlewareHandler } from "hono"
 import type { Config, ConfiguredClient, Route } from "./config/config.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
+import type { AssertionClaims } from "./core/gateway-assertion.ts"
 import type { IdentityDecision } from "./core/identity.ts"
 import type { OutcomeResult } from "./core/outcome.ts"
 import type { GateVerdict } from "./core/gate-verdict.ts"
@@ -66,6 +67,8 @@ export interface Gateway {
   readonly fillRandom: (octets: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>
   readonly originHealth: OriginHealth
   readonly directory: ClientDirectory
+  /** Undefined when the configuration names no keys. */
+  readonly assertionKeys?: AssertionKeys | undefined
 }
 
 /**
@@ -91,6 +94,17 @@ export interface ClientDirectory {
    */
   clientsOf(slot: number, slots: number): Iterable<ConfiguredClient> | AsyncIterable<ConfiguredClient>
 }
+
+/** The keys that sign what the gateway asserts to origins. */
+export interface AssertionKeys {
+  /** Returns the assertion as a compact JWS, or why the signing key cannot be used. */
+  sign(claims: AssertionClaims): Promise<KeyResult>
+  /** Returns the public parts of all keys as the JSON of a JWK Set, or why one of them cannot be used. */
+  publish(): Promise<KeyResult>
+}
+
+/** What a key was used for, or the reason for the event why it was not; it names the secret, never what that holds. */
+export type KeyResult = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string }
 
 /** What one isolate knows about the health of its origins. Origins go by their configured names, instants are epoch ms. */
 export interface OriginHealth {

@@ -8,6 +8,7 @@ import { reviewCertificates } from "./certificate-review.ts"
 import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
 import { createApplication } from "./gateway.ts"
+import { createAssertionKeys } from "./keys/assertion-keys.ts"
 import { deliverBatch } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin-health.ts"
 import { resolveTrust } from "./platform.ts"
@@ -29,6 +30,7 @@ const application = createApplication({
   fillRandom: (octets) => crypto.getRandomValues(octets),
   originHealth: createOriginHealth(),
   directory,
+  assertionKeys: config.assertion && createAssertionKeys(config.assertion, { ...environment }),
 })
 
 export default {

@@ -100,15 +100,15 @@ export const PIPELINE = [
   {
     verb: "forward",
     stage: "respond",
-    decides: "answers routes that end at the gateway, such as /healthz",
-    refuses: [],
+    decides: "answers routes that end at the gateway, such as /healthz and the public keys of assertions",
+    refuses: ["service-unavailable"],
     because: "It is an origin of its own: whatever guards an origin guards these routes too.",
   },
   {
     verb: "forward",
     stage: "origin",
-    decides: "forwards once, with a deadline, streaming both ways; classifies what went wrong",
-    refuses: ["origin-unreachable", "origin-timeout", "malformed-request"],
+    decides: "forwards once, with proof of who asks, a deadline, streaming both ways; classifies what went wrong",
+    refuses: ["origin-unreachable", "origin-timeout", "malformed-request", "service-unavailable"],
     because: "Everything before it had to say yes.",
   },
 ] as const satisfies readonly PipelineEntry[]

@@ -21,12 +21,27 @@ export interface Origin {
   readonly url: BaseUrl
   /** Longest wait for the response header, ms. */
   readonly timeoutMs: number
+  /** Whom assertions to this origin are for; undefined when it gets none. */
+  readonly assertion: { readonly issuer: string; readonly audience: string } | undefined
+  /** Fields in which it gets the client's certificate. */
+  readonly clientCert: ClientCertForm
+}
+
+/** `Client-Cert` (RFC 9440), `X-Forwarded-Client-Cert` (Envoy), both of them, or neither. */
+export type ClientCertForm = "rfc9440" | "xfcc" | "both" | "none"
+
+/** Who asserts, and with which Worker secrets: the first signs, all are published. At least one. */
+export interface AssertionIssuer {
+  readonly issuer: string
+  readonly keys: readonly string[]
 }
 
 /** What a route does with a request that every check let through. */
 export type RouteAction =
   | { readonly kind: "forward"; readonly origin: Origin; readonly forwardHeaders: ReadonlySet<string> | undefined }
   | { readonly kind: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
+  /** Answers with the public keys of assertions. */
+  | { readonly kind: "jwks" }
 
 /** One route. `label` is its pattern as written, for logs and tables. */
 export interface Route extends RouteMatch {
@@ -68,6 +83,7 @@ export interface Config {
   readonly hasLegacyFields: boolean
   /** How long before a certificate or an overlap window ends the record warns, ms. */
   readonly certificateWarningMs: number
+  readonly assertion: AssertionIssuer | undefined
   readonly clients: readonly ConfiguredClient[]
   readonly clientIndex: ClientIndex<ConfiguredClient>
   readonly limitSets: readonly LimitSet[]

@@ -7,14 +7,15 @@
  * by the command line.
  */
 import * as v from "valibot"
-import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
+import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT } from "../core/bounds.ts"
 import { compileClientIndex } from "../core/identity.ts"
 import { compileRoutes } from "../core/route.ts"
-import type { Config, Origin, Sink } from "./config.ts"
+import type { Config, Sink } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
+import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
 import { SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
 
@@ -89,6 +90,8 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       })
 
   const gateway = read("GATEWAY", "GATEWAY", variables.get("GATEWAY") ?? {})
+  const hasAssertion = tableNames(variables.get("GATEWAY")).includes("assertion")
+  reportAssertion(gateway?.assertion, report)
   const issuers = readNamed("ISSUERS", "ISSUER")
   const limitSets = new Map(
     [...readNamed("LIMITS", "LIMIT")].map(([name, limit]) => [name, resolveLimitSet(name, limit, report)]),
@@ -99,7 +102,10 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     [...readNamed("GUARDS", "GUARD")].map(([name, guard]) => [name, resolveGuard(name, guard, report)]),
   )
   const origins = new Map(
-    [...readNamed("ORIGINS", "ORIGIN")].map(([name, origin]) => [name, resolveOrigin(name, origin)]),
+    [...readNamed("ORIGINS", "ORIGIN")].map(([name, origin]) => [
+      name,
+      resolveOrigin(name, origin, hasAssertion ? (gateway?.assertion?.issuer ?? "") : undefined, report),
+    ]),
   )
   const clients = resolveClients(
     readArrays("CLIENTS", "CLIENT"),
@@ -113,6 +119,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     limitNames,
     guardNames: tableNames(variables.get("GUARDS")),
     originNames: tableNames(variables.get("ORIGINS")),
+    hasAssertion,
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
   reportUnpayable(routes, clients, report)
@@ -134,6 +141,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
       certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
+      assertion: gateway.assertion,
       clients,
       clientIndex: compileClientIndex(clients),
       limitSets: [...limitSets.values()],
@@ -153,10 +161,6 @@ export function configurationVariables(environment: Readonly<Record<string, unkn
       ([name, value]) => isTable(value) || Array.isArray(value) || isKnownVariable(name),
     ),
   )
-}
-
-function resolveOrigin(name: string, origin: Parsed<"ORIGIN">): Origin {
-  return { name, url: origin.url, timeoutMs: origin.timeout ?? ORIGIN_TIMEOUT_MS_DEFAULT }
 }
 
 function isTable(value: unknown): value is Readonly<Record<string, unknown>> {

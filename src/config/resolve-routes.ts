@@ -7,6 +7,7 @@ import { METHODS } from "../core/route.ts"
 import type { LimitSet } from "../core/limit-set.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
+import { ASSERTION_NEEDED } from "./resolve-origins.ts"
 import type { Parsed } from "./schema.ts"
 
 /** What routes refer to. Names are as written, also of tables with errors of their own: no second error about those. */
@@ -17,6 +18,8 @@ export interface KnownNames {
   readonly limitNames: readonly string[]
   readonly guardNames: readonly string[]
   readonly originNames: readonly string[]
+  /** Whether the configuration names keys of assertions, also when that table has errors of its own. */
+  readonly hasAssertion: boolean
 }
 
 /** Returns the routes in their order; what contradicts itself or another route is reported. */
@@ -35,7 +38,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   const action = resolveAction(place, route, known, report)
   const limitSets = resolveLimits(place, route, known, report)
   const guards = resolveGuards(place, route, known, report)
-  const { expiry_header: tellsExpiry = false, soft: isSoft = false, respond } = route
+  const { expiry_header: tellsExpiry = false, jwks = false, soft: isSoft = false, respond } = route
   if (tellsExpiry && route.client_certificate === "none") {
     report(
       `${place}.expiry_header`,
@@ -43,7 +46,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
       'no expiry_header on a route with client_certificate = "none": there is no certificate that could end',
     )
   }
-  if (isSoft && respond !== undefined) {
+  if (isSoft && (respond !== undefined || jwks)) {
     report(
       `${place}.soft`,
       isSoft,
@@ -54,7 +57,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   return {
     ...matched,
     place,
-    methods: route.methods ?? METHODS,
+    methods: route.methods ?? (jwks ? ["GET"] : METHODS),
     needsClientCertificate: route.client_certificate !== "none",
     limitSets,
     cost: route.cost ?? 1,
@@ -165,26 +168,36 @@ function resolveAction(
   known: KnownNames,
   report: Report,
 ): RouteAction | undefined {
-  const { client_certificate: clientCertificate, forward_headers: forwardHeaders, origin: name, respond } = route
+  const {
+    client_certificate: clientCertificate,
+    forward_headers: forwardHeaders,
+    jwks = false,
+    origin: name,
+    respond,
+  } = route
   if (name !== undefined && clientCertificate === "none") {
     report(
       `${place}.client_certificate`,
       "none",
-      '"required" on a route with an origin: only routes answered here (respond) may do without a certificate',
+      '"required" on a route with an origin: only routes answered here (respond, jwks) may do without a certificate',
     )
   }
-  if ((name === undefined) === (respond === undefined)) {
+  if ([name !== undefined, respond !== undefined, jwks].filter(Boolean).length !== 1) {
     report(
       place,
-      { origin: name, respond },
-      `exactly one of origin (${nameList(known.originNames, "ORIGINS")}) and respond`,
+      { origin: name, respond, jwks: route.jwks },
+      `exactly one of origin (${nameList(known.originNames, "ORIGINS")}), respond and jwks = true`,
     )
     return undefined
   }
+  if (name === undefined && forwardHeaders !== undefined)
+    report(`${place}.forward_headers`, forwardHeaders, "no forward_headers on a route that forwards nothing")
+  if (jwks) {
+    if (!known.hasAssertion) report(`${place}.jwks`, jwks, `no jwks without ${ASSERTION_NEEDED}, whose keys it shows`)
+    return { kind: "jwks" }
+  }
   if (respond !== undefined) {
     const { status, body = "", content_type: contentType = "text/plain; charset=utf-8" } = respond
-    if (forwardHeaders !== undefined)
-      report(`${place}.forward_headers`, forwardHeaders, "no forward_headers on a route that forwards nothing")
     if (body !== "" && [204, 205, 304].includes(status))
       report(`${place}.respond.body`, body, `no body: an answer with status ${status} has none`)
     return { kind: "respond", status, body, contentType }

@@ -7,6 +7,7 @@
  */
 import * as v from "valibot"
 import {
+  ASSERTION_KEYS_MAX,
   CERTIFICATE_WARNING_MS_MAX,
   CONCURRENCY_LEASE_MS_MAX,
   CONCURRENCY_MAX,
@@ -269,6 +270,29 @@ const verdictHeader = value(
   },
 )
 
+/** Names of Worker secrets, such as keys and credentials: none that is taken for a variable of the configuration. */
+const secretName = (holds: string): Schema<string> =>
+  text(`the name of a Worker secret, such as ${holds}`, (input) => {
+    if (/^(?:ROUTES|CLIENTS|SINKS)|^(?:GATEWAY|ISSUERS|LIMITS|GUARDS|ORIGINS)$/.test(input))
+      return { refused: "a name that does not begin like a variable of the configuration" }
+    return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined
+  })
+
+const issuerUrl = text(
+  'an https URL without query, at most 256 characters, such as "https://api.bank.example"',
+  (input) => (input.length <= 256 && parseBaseUrl(input)?.scheme === "https" ? input : undefined),
+)
+
+const audience = text("a text of 1 to 256 visible ASCII characters", (input) =>
+  /^[\x21-\x7e]{1,256}$/.test(input) ? input : undefined,
+)
+
+/** True means the default audience. */
+const originAssertion = v.union(
+  [flag(), table("assertion", { audience })],
+  'true, false, or a table such as { audience = "core-bank" } (1 to 256 visible ASCII characters)',
+)
+
 /** The shapes by what they describe: one variable, one table of a variable of named tables, one item of an array. */
 export const SCHEMAS = {
   GATEWAY: table("GATEWAY", {
@@ -282,6 +306,15 @@ export const SCHEMAS = {
     log_flush: v.exactOptional(duration(10, EVENT_FLUSH_MS_MAX, "1s")),
     legacy_ratelimit: v.exactOptional(flag()),
     certificate_warning: v.exactOptional(duration(DAY_MS, CERTIFICATE_WARNING_MS_MAX, "30d")),
+    assertion: v.exactOptional(
+      table("assertion", {
+        issuer: issuerUrl,
+        keys: list(
+          `a list of 1 to ${ASSERTION_KEYS_MAX} names of Worker secrets that hold private JWKs, such as ["ASSERTION_KEY"]`,
+          secretName('"ASSERTION_KEY", that holds a private JWK'),
+        ),
+      }),
+    ),
   }),
   ISSUER: table("an issuer", { ski: keyId }),
   CLIENT: table("a client", {
@@ -325,7 +358,12 @@ export const SCHEMAS = {
     failure_statuses: v.exactOptional(failureStatuses),
     verdict_header: v.exactOptional(verdictHeader),
   }),
-  ORIGIN: table("an origin", { url: originUrl, timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")) }),
+  ORIGIN: table("an origin", {
+    url: originUrl,
+    timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")),
+    assertion: v.exactOptional(originAssertion),
+    client_cert: v.exactOptional(oneOf("rfc9440", "xfcc", "both", "none")),
+  }),
   ROUTE: table("a route", {
     path: v.exactOptional(canonicalPath),
     prefix: v.exactOptional(canonicalPath),
@@ -334,6 +372,7 @@ export const SCHEMAS = {
     client_certificate: v.exactOptional(oneOf("required", "none")),
     origin: v.exactOptional(reference("ORIGINS")),
     respond: v.exactOptional(respond),
+    jwks: v.exactOptional(flag()),
     limits: v.exactOptional(references("LIMITS", LIMIT_SETS_MAX)),
     cost: v.exactOptional(integer(1, 1_000_000)),
     guard: v.exactOptional(references("GUARDS", ROUTE_GUARDS_MAX)),
@@ -345,11 +384,7 @@ export const SCHEMAS = {
   SINK: table("a sink", {
     kind: oneOf("otlp", "ndjson"),
     url: sinkUrl,
-    authorization_secret: v.exactOptional(
-      text('the name of a Worker secret, such as "SINK_AUTHORIZATION", that holds the Authorization value', (input) =>
-        /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined,
-      ),
-    ),
+    authorization_secret: v.exactOptional(secretName('"SINK_AUTHORIZATION", that holds the Authorization value')),
   }),
 } as const
 

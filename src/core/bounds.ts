@@ -166,3 +166,11 @@ export const CERTIFICATE_NOTE_RETRY_MS = 60_000
 export const CERTIFICATE_REVIEW_SLOTS = 24
 /** Objects that one run of the review asks at a time. */
 export const CERTIFICATE_REVIEW_BATCH = 50
+/** Life of an assertion to an origin, in seconds: time for the request to arrive, too short to be worth stealing. */
+export const GATEWAY_ASSERTION_SECONDS = 30
+/** Keys of assertions at a time: the one that signs, the one before and the next, and one to spare. */
+export const ASSERTION_KEYS_MAX = 4
+/** Longest value of a secret that is read as a key, in characters. A key has about 250. */
+export const ASSERTION_KEY_SECRET_LENGTH_MAX = 4_096
+/** How long a verifier may keep the published keys, in seconds: how long a new key waits before it may sign. */
+export const JWKS_MAX_AGE_SECONDS = 300

@@ -300,3 +300,29 @@ describe("rules of clients", () => {
     expect(findIn({}, { CLIENTS })).toEqual([["warning", 'client "acme"']])
   })
 })
+
+describe("assertions", () => {
+  const GATEWAY = { hosts: ["localhost"], assertion: { issuer: "https://api.bank.example", keys: ["ASSERTION_KEY"] } }
+  const JWKS = { path: "/.well-known/jwks.json", client_certificate: "none", jwks: true }
+  const ROUTES = [...VARS.ROUTES, JWKS]
+  const bank = { url: "https://core.bank.example", assertion: true }
+
+  test("findFindings() finds nothing in an origin that gets assertions and a route that shows the keys", () => {
+    expect(findIn({}, { GATEWAY, ROUTES, ORIGINS: { bank } })).toEqual([])
+  })
+
+  test("findFindings() warns of keys that sign nothing", () => {
+    expect(findIn({}, { GATEWAY, ROUTES })).toEqual([["warning", "GATEWAY.assertion"]])
+  })
+
+  test("findFindings() warns of keys that no route shows", () => {
+    expect(findIn({}, { GATEWAY, ORIGINS: { bank } })).toEqual([["warning", "ROUTES"]])
+  })
+
+  test("findFindings() warns of two hosts that believe the same assertions, not of one host under two names", () => {
+    const slow = { ...bank, timeout: "60s", assertion: { audience: "bank" } }
+    const other = { url: "https://other.example", assertion: { audience: "bank" } }
+    expect(findIn({}, { GATEWAY, ROUTES, ORIGINS: { bank, slow } })).toEqual([])
+    expect(findIn({}, { GATEWAY, ROUTES, ORIGINS: { bank, other } })).toEqual([["warning", "ORIGINS.other.assertion"]])
+  })
+})

@@ -17,6 +17,7 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/deadline.ts", []],
   ["src/gate/", ["src/core/", "src/config/", "src/context.ts", "src/deadline.ts", "src/gate/"]],
   ["src/admit/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/deadline.ts", "src/gate/"]],
+  ["src/keys/", ["src/core/", "src/config/", "src/context.ts"]],
   ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts"]],
   ["src/observe/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/observe/event-"]],
   ["src/", ["src/", "durable-objects/"]],

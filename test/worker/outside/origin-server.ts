@@ -152,13 +152,15 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
       })
       .end()
   },
-  forging: (_, response) => {
+  forging: (request, response) => {
     response
       .writeHead(200, {
         "X-Request-Id": "chosen-by-the-origin",
         RateLimit: '"forged";r=999',
         "RateLimit-Policy": '"forged";q=999;w=1',
         "Client-Cert": ":Zm9yZ2Vk:",
+        // What the gateway has proven to it, for the caller to prove it elsewhere.
+        "Gateway-Assertion": String(request.headers["gateway-assertion"]),
       })
       .end()
   },
