@@ -131,3 +131,26 @@ export const STOPPED_REPORTERS_MAX = 1_000
 export const LEASE_CALL_TIMEOUT_MS = 2_500
 /** Least burst of a limit worth lending, in tokens: half of it is what all isolates together may hold ahead of need. */
 export const TOKEN_LEASE_BURST_MIN = 10
+/** Largest revocation list that is read, in octets, as PEM or DER: above 100,000 entries of 49 octets. */
+export const CRL_BYTES_MAX = 8_388_608
+/** Most entries of one revocation list: bounds what an object holds in memory while it replaces a list. */
+export const CRL_ENTRIES_MAX = 200_000
+/** Longest serial number in octets (RFC 5280 §4.1.2.2), with its sign octet. */
+export const SERIAL_BYTES_MAX = 21
+/** How far the start of a revocation list may lie ahead, in ms: more than the clocks of two services differ. */
+export const CRL_CLOCK_TOLERANCE_MS = 60_000
+/** Longest wait for a revocation list in ms, its last octet included. */
+export const CRL_FETCH_TIMEOUT_MS = 10_000
+/** How often a revocation list is fetched again unless configured otherwise, and the bounds of that, in ms. */
+export const CRL_REFRESH_MS_DEFAULT = 3_600_000
+export const CRL_REFRESH_MS_MIN = 1_000
+export const CRL_REFRESH_MS_MAX = 604_800_000
+/** Wait after the first failed fetch of a revocation list, in ms; each further one doubles it up to the second. */
+export const CRL_RETRY_MS_MIN = 30_000
+export const CRL_RETRY_MS_MAX = 900_000
+/** How long an isolate believes what it was told about a serial, in ms: how late a busy client is stopped. */
+export const REVOCATION_VERDICT_MS = 1_000
+/** Longest wait for a verdict on a serial, in ms. */
+export const REVOCATION_TIMEOUT_MS = 2_000
+/** Serials whose verdict one isolate remembers. One costs about 200 octets. */
+export const REVOCATION_VERDICTS_MAX = 10_000

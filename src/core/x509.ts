@@ -22,7 +22,7 @@ export interface SubjectAltName {
 
 /** Facts of one certificate. Hex is lower case; instants are epoch ms. */
 export interface X509Facts {
-  /** Octets of the number without a leading zero octet; a negative one stays in two's complement. */
+  /** {@link formatSerial} of the number. */
   readonly serial: string
   readonly issuer: DistinguishedName
   readonly subject: DistinguishedName
@@ -33,6 +33,8 @@ export interface X509Facts {
   readonly extendedKeyUsages: readonly string[] | undefined
   /** True when the key usage extension is absent or allows digital signatures, which TLS client authentication needs. */
   readonly allowsSignature: boolean
+  /** The same for the signatures of revocation lists. */
+  readonly allowsCrlSigning: boolean
   readonly isCa: boolean
   readonly subjectKeyId: string | undefined
   readonly authorityKeyId: string | undefined
@@ -87,7 +89,7 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
   }
   const subjectAltNames = read(OID.subjectAltName, readGeneralNames)
   const extendedKeyUsages = read(OID.extendedKeyUsage, readOids)
-  const allowsSignature = read(OID.keyUsage, readAllowsSignature)
+  const keyUsage = read(OID.keyUsage, readKeyUsage)
   const isCa = read(OID.basicConstraints, readIsCa)
   const subjectKeyId = read(OID.subjectKeyId, (value) =>
     value.tag === TAG.octetString ? formatHex(value.content) : undefined,
@@ -96,7 +98,7 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
   if (
     subjectAltNames === "malformed" ||
     extendedKeyUsages === "malformed" ||
-    allowsSignature === "malformed" ||
+    keyUsage === "malformed" ||
     isCa === "malformed" ||
     subjectKeyId === "malformed" ||
     authorityKeyId === "malformed"
@@ -104,19 +106,29 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
     return undefined
   }
   return {
-    serial: formatHex(serial.content).replace(/^00(?=.)/, ""),
+    serial: formatSerial(serial.content),
     issuer: issuerName,
     subject: subjectName,
     notBeforeMs: notBefore,
     notAfterMs: notAfter,
     subjectAltNames: subjectAltNames ?? [],
     extendedKeyUsages,
-    allowsSignature: allowsSignature ?? true,
+    allowsSignature: keyUsage === undefined || (keyUsage & 0x80) !== 0,
+    allowsCrlSigning: keyUsage === undefined || (keyUsage & 0x02) !== 0,
     isCa: isCa ?? false,
     subjectKeyId,
     authorityKeyId: authorityKeyId === "" ? undefined : authorityKeyId,
     publicKey: publicKey.bytes,
   }
+}
+
+/**
+ * Returns the octets of a serial number as lower-case hex without leading zero octets: the one spelling in which a
+ * certificate and a revocation list name the same number. A negative one stays in two's complement.
+ */
+export function formatSerial(octets: Uint8Array): string {
+  const hex = formatHex(octets)
+  return hex.startsWith("00") ? hex.replace(/^(?:00)+(?=..)/, "") : hex
 }
 
 /** Returns extension values by OID, or undefined when one is malformed or occurs twice (RFC 5280 §4.2). */
@@ -154,10 +166,10 @@ function readOids(value: DerElement): readonly string[] | undefined {
   return oids?.every((oid) => oid !== undefined) === true ? oids : undefined
 }
 
-/** Bit 0 of KeyUsage is digitalSignature. @see RFC 5280 §4.2.1.3 */
-function readAllowsSignature(value: DerElement): boolean | undefined {
+/** Returns the first octet of KeyUsage: digitalSignature is bit 0, the leftmost, and cRLSign bit 6. @see RFC 5280 §4.2.1.3 */
+function readKeyUsage(value: DerElement): number | undefined {
   if (value.tag !== TAG.bitString || value.content.length < 2 || (value.content[0] ?? 0) > 7) return undefined
-  return ((value.content[1] ?? 0) & 0x80) !== 0
+  return value.content[1]
 }
 
 function readIsCa(value: DerElement): boolean | undefined {
@@ -168,8 +180,11 @@ function readIsCa(value: DerElement): boolean | undefined {
   return first?.tag === TAG.boolean && first.content[0] !== 0
 }
 
-/** Returns the key identifier, "" when the extension has none, undefined when it is malformed or the identifier is empty. */
-function readAuthorityKeyId(value: DerElement): string | undefined {
+/**
+ * Returns the key identifier of an authority key identifier extension, "" when it has none, undefined when it is malformed
+ * or the identifier is empty.
+ */
+export function readAuthorityKeyId(value: DerElement): string | undefined {
   if (value.tag !== TAG.sequence) return undefined
   const parts = readChildren(value)
   if (parts === undefined) return undefined
