@@ -43,6 +43,8 @@ export interface AccessEvent {
   /** SHA-256 of the presented leaf, lower-case hex. */
   readonly certificate_fingerprint?: string
   readonly certificate_days_left?: number
+  /** Nobody knew whether the certificate is revoked; it passed because the issuer's `stale` says so. */
+  readonly revocation_unknown?: "stale" | "missing" | "unavailable"
   /** The limit per address did not answer; the request passed uncounted. */
   readonly ip_limit?: "unavailable"
   /** Of several limits the one that refused, else the one with the least left. */
@@ -85,8 +87,29 @@ export interface GuardRecord {
   readonly attempt: number
 }
 
+/** A new revocation list is in force, an attempt to get one has failed, or the one in force is over. At least once for each. */
+export interface CrlRecord {
+  /** RFC 3339 with milliseconds, UTC: when it happened. */
+  readonly timestamp: string
+  readonly level: "info" | "warn" | "error"
+  readonly event: "crl.refreshed" | "crl.failed" | "crl.stale"
+  /** Configured name of the CA. */
+  readonly issuer: string
+  /** Why an attempt failed, and how many have failed in a row. */
+  readonly reason?: string
+  readonly failures?: number
+  /** The list in force: its times in RFC 3339, its entries, and its number in hex. Absent while there is none. */
+  readonly this_update?: string
+  readonly next_update?: string
+  readonly entries?: number
+  readonly number?: string
+}
+
+/** What an object puts on the record by itself, beside any request. */
+export type ObjectRecord = GuardRecord | CrlRecord
+
 /** Everything that goes through the queue to the sinks. */
-export type GatewayEvent = AccessEvent | GuardRecord
+export type GatewayEvent = AccessEvent | ObjectRecord
 
 /**
  * Returns the level of an event: what the gateway or the origin got wrong is an error; what was refused, and what passed

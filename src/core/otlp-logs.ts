@@ -46,9 +46,10 @@ function logRecord(event: GatewayEvent): unknown {
   }
 }
 
-/** What a person reads first: the request and its status, or which guard did what for whom. */
+/** What a person reads first: the request and its status, which guard did what for whom, or whose revocation list it is. */
 function bodyOf(event: GatewayEvent): string {
   if (event.event === "request") return `${event.method} ${event.path ?? "-"} ${event.status}`
+  if ("issuer" in event) return `${event.event} ${event.issuer}`
   return `${event.event} ${event.guard} ${event.client_id ?? event.key_kind}`
 }
 
