@@ -12,11 +12,9 @@
  */
 import { DurableObject } from "cloudflare:workers"
 import { releaseLeases } from "../src/core/admission.ts"
-import { GUARD_RECORDS_MAX, RECORD_RETRY_MS } from "../src/core/bounds.ts"
+import { RECORD_RETRY_MS } from "../src/core/bounds.ts"
 import { admitRequest, lendTokens, withGuards } from "../src/core/client-gate.ts"
 import type { GateDecision, GateRequest, LeaseGrant } from "../src/core/client-gate.ts"
-import { formatEventJson } from "../src/core/event.ts"
-import type { GuardRecord } from "../src/core/event.ts"
 import { administerGuard, recordOutcomes, settleGuards } from "../src/core/gate-guards.ts"
 import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../src/core/gate-guards.ts"
 import { inspectGate } from "../src/core/gate-report.ts"
@@ -32,6 +30,7 @@ import type { NamedLimit } from "../src/core/limit.ts"
 import type { OutcomeResult } from "../src/core/outcome.ts"
 import { recordStopped, restoreStopped } from "../src/core/stopped.ts"
 import type { StoppedReport } from "../src/core/stopped.ts"
+import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"
 
 /**
  * One row for everything that decides: one row is read and at most one written per call however many limits and guards
@@ -40,7 +39,7 @@ import type { StoppedReport } from "../src/core/stopped.ts"
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS gate (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS stopped (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL) STRICT;`
+${OUTBOX_SCHEMA}`
 const READ = { gate: "SELECT state FROM gate", stopped: "SELECT state FROM stopped" } as const
 const WRITE = {
   gate: "INSERT INTO gate (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
@@ -50,11 +49,13 @@ const WRITE = {
 /** The Durable Object class behind the binding `CLIENT_GATE`. */
 export class ClientGate extends DurableObject<Env> {
   readonly #sql: SqlStorage
+  readonly #outbox: Outbox
   #hasTables = true
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#sql = ctx.storage.sql
+    this.#outbox = new Outbox(this.#sql, env.EVENTS, "guard")
     // Synchronous, so no call can come in between and nothing has to block.
     this.#sql.exec(SCHEMA)
   }
@@ -148,7 +149,7 @@ export class ClientGate extends DurableObject<Env> {
       const { guards, events } = settleGuards(before.guards, nowMs)
       const after = withGuards(before, guards)
       this.#keep(before, after, events)
-      const isDelivered = await this.#deliver()
+      const isDelivered = await this.#outbox.deliver()
       if (!isDelivered) return
       const isOver = this.#isKeyed && isForgettable(this.#load(Date.now()), Date.now())
       if (isOver) await this.#forget()
@@ -180,9 +181,7 @@ export class ClientGate extends DurableObject<Env> {
   #keep(before: GateState, after: GateState, events: readonly NamedGuardEvent[]): void {
     if (after !== before) this.#sql.exec(WRITE.gate, JSON.stringify(after))
     for (const { guard, event } of events) {
-      const record = guardRecordOf(event, { guard, ...this.#subject })
-      this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(record))
-      console.log(formatEventJson(record))
+      this.#outbox.add(guardRecordOf(event, { guard, ...this.#subject }))
     }
     const isNewKey = this.#isKeyed && before === EMPTY_GATE_STATE && after !== before
     if (events.length > 0) this.ctx.waitUntil(this.#report(after))
@@ -193,39 +192,10 @@ export class ClientGate extends DurableObject<Env> {
     try {
       // The alarm first: should the queue not take the records, or this instance end, they are offered again.
       await this.ctx.storage.setAlarm(Date.now() + RECORD_RETRY_MS)
-      if (await this.#deliver()) await this.#schedule(state)
+      if (await this.#outbox.deliver()) await this.#schedule(state)
     } catch (error) {
       logFailure("guard_record_delayed", error)
     }
-  }
-
-  /** Offers all waiting records to the queue. Returns false when it did not take them. */
-  async #deliver(): Promise<boolean> {
-    this.#dropExcess()
-    const waiting = this.#sql
-      .exec<{ id: number; record: string }>("SELECT id, record FROM outbox ORDER BY id")
-      .toArray()
-    const last = waiting.at(-1)
-    if (last === undefined) return true
-    if (this.env.EVENTS !== undefined) {
-      const events = waiting.map(({ record }) => JSON.parse(record) as GuardRecord)
-      try {
-        await this.env.EVENTS.send({ version: 1, events, dropped: 0 })
-      } catch (error) {
-        logFailure("guard_record_delayed", error)
-        return false
-      }
-    }
-    this.#sql.exec("DELETE FROM outbox WHERE id <= ?", last.id)
-    return true
-  }
-
-  #dropExcess(): void {
-    const { rowsWritten } = this.#sql.exec(
-      "DELETE FROM outbox WHERE id <= (SELECT MAX(id) FROM outbox) - ?",
-      GUARD_RECORDS_MAX,
-    )
-    if (rowsWritten > 0) logFailure("guard_records_dropped", rowsWritten)
   }
 
   async #schedule(state: GateState): Promise<void> {
@@ -238,8 +208,4 @@ export class ClientGate extends DurableObject<Env> {
     this.#hasTables = false
     await this.ctx.storage.deleteAll()
   }
-}
-
-function logFailure(event: string, reason: unknown): void {
-  console.error(JSON.stringify({ level: "error", event, reason: String(reason) }))
 }
