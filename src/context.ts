@@ -25,6 +25,8 @@ export interface Exchange {
   query?: string
   route?: Route
   certificate?: ClientCertificate
+  /** Set when nobody knew whether the certificate is revoked and it passed all the same. */
+  revocationUnknown?: "stale" | "missing" | "unavailable"
   client?: ConfiguredClient
   /** Set when the limit per address did not answer and the request passed uncounted. */
   ipLimit?: "unavailable"

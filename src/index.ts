@@ -1,5 +1,6 @@
 /**
- * The Worker's entry: reads the configuration, hands requests to the pipeline and queue batches to the sinks.
+ * The Worker's entry: reads the configuration, hands requests to the pipeline, queue batches to the sinks, and cron triggers to
+ * the duties.
  *
  * An invalid configuration throws while the module loads, so that neither a deployment nor a local start gets past it.
  */
@@ -9,8 +10,10 @@ import { createApplication } from "./gateway.ts"
 import { deliverBatch } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin-health.ts"
 import { resolveTrust } from "./platform.ts"
+import { runDuties } from "./scheduled.ts"
 
 export { ClientGate } from "../durable-objects/client-gate.ts"
+export { RevocationList } from "../durable-objects/revocation-list.ts"
 
 const loaded = loadConfig({ ...environment })
 if (!loaded.ok)
@@ -30,6 +33,7 @@ const application = createApplication({
 export default {
   fetch: (request, env, ctx) => application.fetch(request, env, ctx),
   queue: (batch, env) => deliverBatch(batch, config, { ...env }),
+  scheduled: (_, env) => runDuties(config, env),
 } satisfies ExportedHandler<Env>
 
 function formatError({ path, value, accepted }: ConfigError): string {

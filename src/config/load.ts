@@ -14,6 +14,7 @@ import type { Config, Origin, Sink } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
+import { resolveIssuers } from "./resolve-issuers.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
 import { SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
@@ -90,6 +91,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
 
   const gateway = read("GATEWAY", "GATEWAY", variables.get("GATEWAY") ?? {})
   const issuers = readNamed("ISSUERS", "ISSUER")
+  const resolvedIssuers = resolveIssuers(issuers, report)
   const limitSets = new Map(
     [...readNamed("LIMITS", "LIMIT")].map(([name, limit]) => [name, resolveLimitSet(name, limit, report)]),
   )
@@ -133,6 +135,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       logsToConsole: gateway.console ?? true,
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
+      issuers: resolvedIssuers,
       clients,
       directory: compileDirectory(clients),
       limitSets: [...limitSets.values()],

@@ -49,10 +49,12 @@ function createEvent(
 ): AccessEvent {
   const { certificate, client, guardUntold, host, ipLimit, originMs, originUnhealthy, path, problem, reason, route } =
     exchange
+  const { revocationUnknown } = exchange
+  const isDegraded = ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: new Date(exchange.arrivedMs).toISOString(),
-    level: levelOf(exchange.outcome, status, ipLimit !== undefined || guardUntold !== undefined),
+    level: levelOf(exchange.outcome, status, isDegraded),
     event: "request",
     request_id: exchange.requestId,
     trace_id: exchange.trace.traceId,
@@ -77,6 +79,7 @@ function createEvent(
           certificate_fingerprint: certificate.fingerprint,
           certificate_days_left: daysLeft(certificate.notAfterMs, nowMs),
         }),
+    ...(revocationUnknown === undefined ? {} : { revocation_unknown: revocationUnknown }),
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...gateFacts(exchange),
     ...(originUnhealthy === undefined ? {} : { origin_unhealthy: originUnhealthy }),
