@@ -1,9 +1,9 @@
 /**
- * `sekisho pki`: makes or renews the development PKI for the clients of a configuration.
+ * `sekisho pki`: makes or renews the development PKI for the clients of a configuration, and revokes their certificates.
  */
 import { join, relative, resolve } from "node:path"
 import { loadAccepted } from "./configuration.ts"
-import { ensurePki, type Pki } from "./pki/ensure.ts"
+import { ensurePki, revokeClient, type Pki } from "./pki/ensure.ts"
 import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import { planClients } from "./pki/clients.ts"
 import { createPaint, formatTable } from "./terminal.ts"
@@ -53,6 +53,32 @@ export async function runPki(flags: {
     pki.created.length === 0
       ? "  Everything was in order; nothing was changed.\n"
       : `  Made now: ${pki.created.join(", ")}\n`,
+  )
+  return 0
+}
+
+/** Runs `pki revoke <client>` and returns its exit code. */
+export async function runRevoke(flags: {
+  readonly config: string
+  readonly environment: string | undefined
+  readonly state: string
+  readonly client: string
+}): Promise<number> {
+  const paint = createPaint(process.stdout)
+  const environment = readEnvironment(findConfigFile(flags.config), flags.environment)
+  const { config } = loadAccepted(environment, paint)
+  const pki = await ensureDevelopmentPki(environment, config.hosts, flags.state)
+  const client = pki.clients.find(({ id }) => id === flags.client)
+  if (client === undefined) {
+    const known = pki.clients.map(({ id }) => id).join(", ")
+    throw new UsageError(`There is no client "${flags.client}" with a development certificate; there are: ${known}.`)
+  }
+  const serial = await revokeClient(pki, client, Date.now())
+  const file = relative(process.cwd(), pki.crlPath)
+  console.log(
+    serial === undefined
+      ? `\n  The certificate of ${client.id} is on ${file} already; nothing was changed.\n`
+      : `\n  ${paint("red", "Revoked")}: ${client.id}, serial ${serial}, on ${file}\n  ${paint("dim", "sekisho pki --renew issues every certificate anew.")}\n`,
   )
   return 0
 }

@@ -28,6 +28,15 @@ const HELP = `
              --state <dir>      where to put it: <dir>/pki (.sekisho)
              --renew            issue every certificate anew under the same CA
              --replace-ca       make a new CA; the old one is kept as ca.pem.bak-<time>
+
+  pki revoke <client>
+           put the client's development certificate on the revocation list; a gateway that runs takes it over
+             --config, --env, --state as above
+
+  crl <file>
+           show what a certificate revocation list says, and whether the gateway would use it
+             --ca <file>        certificate of the CA, to verify the signature with
+             --serial <hex>     ask about one serial number
 `
 
 const FILE_FLAGS = { config: { type: "string", default: "wrangler.toml" }, env: { type: "string" } } as const
@@ -57,8 +66,9 @@ async function run(argv: readonly string[]): Promise<number> {
       return runCheck({ config: values.config, environment: values.env })
     }
     case "pki": {
-      const { values } = parseArgs({
+      const { values, positionals } = parseArgs({
         args,
+        allowPositionals: true,
         options: {
           ...FILE_FLAGS,
           ...STATE_FLAG,
@@ -66,7 +76,11 @@ async function run(argv: readonly string[]): Promise<number> {
           "replace-ca": { type: "boolean", default: false },
         },
       })
-      const { runPki } = await import("./pki.ts")
+      const [verb, client, ...rest] = positionals
+      if (verb !== undefined && (verb !== "revoke" || client === undefined || rest.length > 0))
+        throw new UsageError(`"sekisho pki" takes no words, or "revoke" and the id of one client.`)
+      const { runPki, runRevoke } = await import("./pki.ts")
+      if (client !== undefined) return runRevoke({ ...values, environment: values.env, client })
       return runPki({
         config: values.config,
         environment: values.env,
@@ -74,6 +88,15 @@ async function run(argv: readonly string[]): Promise<number> {
         renew: values.renew,
         replaceCa: values["replace-ca"],
       })
+    }
+    case "crl": {
+      const options = { ca: { type: "string" }, serial: { type: "string" } } as const
+      const { values, positionals } = parseArgs({ args, allowPositionals: true, options })
+      const [file, ...rest] = positionals
+      if (file === undefined || rest.length > 0)
+        throw new UsageError('"sekisho crl" takes one file: a revocation list, PEM or DER.')
+      const { runCrl } = await import("./crl.ts")
+      return runCrl({ file, ca: values.ca, serial: values.serial }, Date.now())
     }
     case undefined:
     case "help":
@@ -83,7 +106,7 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0
     default:
       throw new UsageError(
-        `There is no command "${command}". Commands: dev, check, pki. "sekisho help" describes them.`,
+        `There is no command "${command}". Commands: dev, check, pki, crl. "sekisho help" describes them.`,
       )
   }
 }

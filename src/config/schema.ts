@@ -23,7 +23,6 @@ import {
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
 import { nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
-import { parseHex } from "../core/hex.ts"
 import { refuseKeyField } from "../core/key-field.ts"
 import { parseOutcomeRules } from "../core/outcome.ts"
 import { decodePem } from "../core/pem.ts"
@@ -31,7 +30,7 @@ import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
 import { parseDurationMs, parseRate } from "../core/time.ts"
-import { formatSerial, parseX509 } from "../core/x509.ts"
+import { parseSerial, parseX509 } from "../core/x509.ts"
 import { acceptedBy, flag, integer, list, oneOf, table, text, value, type Schema } from "./schema-parts.ts"
 
 const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
@@ -128,14 +127,8 @@ const keyId = text('the subject key identifier of the CA in hex, such as "27846e
 
 /** Becomes the spelling of `core/x509.ts`. */
 const serial = text(
-  `the serial number of a certificate: 1 to ${SERIAL_BYTES_MAX - 1} octets in hex, colons allowed, such as "4A:1B:0C"`,
-  (input) => {
-    const digits = input.replaceAll(":", "")
-    const octets = parseHex(digits.length % 2 === 0 ? digits : `0${digits}`)
-    return octets === undefined || octets.length === 0 || octets.length >= SERIAL_BYTES_MAX
-      ? undefined
-      : formatSerial(octets)
-  },
+  `the serial number of a certificate: 1 to ${SERIAL_BYTES_MAX} octets in hex, colons allowed, such as "4A:1B:0C"`,
+  parseSerial,
 )
 
 const caCertificate = text('the certificate of the CA as PEM: one block "-----BEGIN CERTIFICATE-----"', (input) => {

@@ -7,9 +7,10 @@
  *
  * @see RFC 5280 §4.1, §4.2
  */
+import { SERIAL_BYTES_MAX } from "./bounds.ts"
 import { isNestingBounded, readChildren, readDer, readLatin1, readOid, readTime, TAG, type DerElement } from "./der.ts"
 import { readName, type DistinguishedName } from "./distinguished-name.ts"
-import { formatHex } from "./hex.ts"
+import { formatHex, parseHex } from "./hex.ts"
 
 /**
  * One subject alternative name. `value` holds the octets one to a character, so a NUL or a comma inside a name stays
@@ -129,6 +130,15 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
 export function formatSerial(octets: Uint8Array): string {
   const hex = formatHex(octets)
   return hex.startsWith("00") ? hex.replace(/^(?:00)+(?=..)/, "") : hex
+}
+
+/** Returns {@link formatSerial} of a serial number as people write it: hex of any case, colons allowed; undefined for anything else. */
+export function parseSerial(text: string): string | undefined {
+  const digits = text.replaceAll(":", "")
+  const octets = parseHex(digits.length % 2 === 0 ? digits : `0${digits}`)
+  return octets === undefined || octets.length === 0 || octets.length > SERIAL_BYTES_MAX
+    ? undefined
+    : formatSerial(octets)
 }
 
 /** Returns extension values by OID, or undefined when one is malformed or occurs twice (RFC 5280 §4.2). */

@@ -91,15 +91,15 @@ test.each([
 })
 
 describe("errors", () => {
-  const SERIAL = 'the serial number of a certificate: 1 to 20 octets in hex, colons allowed, such as "4A:1B:0C"'
+  const SERIAL = 'the serial number of a certificate: 1 to 21 octets in hex, colons allowed, such as "4A:1B:0C"'
   const URL = 'an http or https URL without user information and fragment, such as "http://crl.partners.example/ca.crl"'
   test.each([
     ["a serial that is no hex", { revoked_serials: ["xyz"] }, `revoked_serials[0] | "xyz" | ${SERIAL}`],
     ["an empty serial", { revoked_serials: [""] }, `revoked_serials[0] | "" | ${SERIAL}`],
     [
       "a serial of 21 octets",
-      { revoked_serials: ["11".repeat(21)] },
-      `revoked_serials[0] | "${"11".repeat(21)}" | ${SERIAL}`,
+      { revoked_serials: ["11".repeat(22)] },
+      `revoked_serials[0] | "${"11".repeat(22)}" | ${SERIAL}`,
     ],
     ["serials that are no list", { revoked_serials: "4a" }, 'revoked_serials | "4a" | a list of serial numbers in hex'],
     ["a certificate that is no PEM", { certificate: "MIIB" }, `certificate | "MIIB" | ${CERTIFICATE}`],
