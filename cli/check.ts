@@ -78,6 +78,17 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
   console.log(`\n  ${paint("dim", "hosts")} ${[...config.hosts].join(", ")}`)
   section(["route", "methods", "certificate", "limits", "cost", "guards", "goes to"], config.routes.map(describeRoute))
   section(
+    ["issuer", "key identifier", "revoked by serial", "revocation list", "fetched every", "when nobody knows"],
+    [...config.issuers.values()].map(({ crl, name, revokedSerials, ski }) => [
+      name,
+      ski,
+      count(revokedSerials.size, "serial"),
+      ...(crl === undefined
+        ? ["none", "-", "-"]
+        : [crl.source.url, formatDuration(crl.source.refreshMs), crl.whenUnknown]),
+    ]),
+  )
+  section(
     ["client", "recognised by", "", ""],
     config.clients.flatMap(({ id, certificates, isDisabled }) =>
       certificates.map((rule, index) => [

@@ -15,10 +15,13 @@ import { startEdge } from "../edge/server.ts"
 import { startBank } from "../examples/bank/server.ts"
 import { startSink } from "../examples/sink/server.ts"
 import type { Config } from "../src/config/config.ts"
+import { normalizeKeyId } from "../src/core/certificate.ts"
 import { ensureAssertionKeys } from "./assertion-keys.ts"
 import { createBankProof } from "./bank-proof.ts"
 import { loadAccepted } from "./configuration.ts"
+import { startCrlServer } from "./crl-server.ts"
 import { ensureDevelopmentPki } from "./pki.ts"
+import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import type { Pki } from "./pki/ensure.ts"
 import { printable, type Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
@@ -78,6 +81,10 @@ export interface Development {
 const LOOPBACK = "127.0.0.1"
 /** What the queue takes from an isolate's flush to the sink on one machine, with room, in ms. */
 const QUEUE_MOMENT_MS = 200
+/** How often the Worker is told to look after its duties, in ms. */
+const DUTIES_PERIOD_MS = 30_000
+/** How often the Worker fetches the development CA's list at most: a revocation is something to watch here. */
+const CRL_REFRESH = "1s"
 
 /** Starts everything and returns once the edge accepts connections. */
 export async function startDevelopment(options: DevelopmentOptions): Promise<Development> {
@@ -119,6 +126,8 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     closers.push(stopBank)
     const bankUrl = bank && `http://${LOOPBACK}:${bank.port}`
     const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
+    const crlServer = await startCrlServer(LOOPBACK, pki.crlPath)
+    closers.push(() => crlServer.close())
     const assertionKey = randomBytes(32)
     const overridesOf = async (
       vars: Readonly<Record<string, unknown>>,
@@ -127,6 +136,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     ) => ({
       ...(await ensureAssertionKeys(assertion?.keys ?? [], options.state)),
       ...overrides,
+      ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
       ...(bankUrl === undefined ? {} : { ORIGINS: withUrl(vars["ORIGINS"], "bank", bankUrl) }),
       ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: [{ kind: "otlp", url: sinkUrl }] }),
       // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
@@ -168,9 +178,20 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       await worker.reload(await overridesOf(fresh.environment.vars, fresh.config, overrides))
       edge.reload(material)
       proof.use(fresh.config)
+      await worker.trigger()
     }
+    const takeList = async (): Promise<void> => {
+      edge.reload({ crls: [await readFile(pki.crlPath, "utf8")] })
+      await worker.trigger()
+    }
+    await worker.trigger()
+    const duties = setInterval(() => void worker.trigger().catch(() => {}), DUTIES_PERIOD_MS)
+    closers.push(async () => clearInterval(duties))
     if (options.watches) {
-      const watchers = watchSources(file, reload, options.onNotice)
+      const watchers = [
+        ...watchSources(file, reload, options.onNotice),
+        watchList(pki.crlPath, takeList, options.onNotice),
+      ]
       closers.push(async () => watchers.forEach((watcher) => watcher.close()))
     }
     const [host = "localhost"] = config.hosts
@@ -230,6 +251,17 @@ function withoutSinks(vars: Readonly<Record<string, unknown>>): Readonly<Record<
   )
 }
 
+/** Names the development CA's certificate and where its list is, unless the configuration has a list of its own for it. */
+function withList(issuers: unknown, certificate: string, url: string): unknown {
+  const table = (issuers ?? {}) as Readonly<Record<string, { readonly ski: string; readonly crl?: unknown }>>
+  return Object.fromEntries(
+    Object.entries(table).map(([name, issuer]) => {
+      const isOurs = normalizeKeyId(issuer.ski) === DEVELOPMENT_SKI && issuer.crl === undefined
+      return [name, isOurs ? { ...issuer, certificate, crl: { url, refresh: CRL_REFRESH } } : issuer]
+    }),
+  )
+}
+
 function withUrl(origins: unknown, name: string, url: string): unknown {
   const table = origins as Readonly<Record<string, object>>
   return { ...table, [name]: { ...table[name], url } }
@@ -241,27 +273,10 @@ function watchSources(
   reload: () => Promise<void>,
   onNotice: (notice: Notice) => void,
 ): readonly FSWatcher[] {
-  let timer: NodeJS.Timeout | undefined
-  let running = Promise.resolve()
-  const schedule = (): void => {
-    clearTimeout(timer)
-    timer = setTimeout(() => {
-      running = running.then(reload).then(
-        () => onNotice({ level: "info", text: "configuration and sources taken over" }),
-        (error: unknown) =>
-          onNotice({
-            level: "error",
-            text: `kept the running version: ${error instanceof Error ? error.message : String(error)}`,
-          }),
-      )
-    }, 200)
-  }
+  const schedule = settle(reload, "configuration and sources taken over", onNotice)
   const root = dirname(file)
   return [
-    // The directory, not the file: editors put a new file in the place of the old one.
-    watch(root, (_, name) => {
-      if (name === null || name === basename(file)) schedule()
-    }),
+    watchFile(file, schedule),
     ...["src", "durable-objects"].flatMap((folder) => {
       try {
         return [watch(join(root, folder), { recursive: true }, schedule)]
@@ -270,6 +285,37 @@ function watchSources(
       }
     }),
   ]
+}
+
+/** Watches the revocation list, which `sekisho pki revoke` replaces. */
+function watchList(path: string, take: () => Promise<void>, onNotice: (notice: Notice) => void): FSWatcher {
+  return watchFile(path, settle(take, "revocation list taken over", onNotice))
+}
+
+/** The directory, not the file: whoever writes a file as a whole puts a new one in the place of the old one. */
+function watchFile(path: string, onChange: () => void): FSWatcher {
+  return watch(dirname(path), (_, name) => {
+    if (name === null || name === basename(path)) onChange()
+  })
+}
+
+/** Returns what runs `take` once changes have settled, one run after the other, and tells how it went. */
+function settle(take: () => Promise<void>, done: string, onNotice: (notice: Notice) => void): () => void {
+  let timer: NodeJS.Timeout | undefined
+  let running = Promise.resolve()
+  return () => {
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      running = running.then(take).then(
+        () => onNotice({ level: "info", text: done }),
+        (error: unknown) =>
+          onNotice({
+            level: "error",
+            text: `kept the running version: ${error instanceof Error ? error.message : String(error)}`,
+          }),
+      )
+    }, 200)
+  }
 }
 
 /** What the edge decided by itself, in words. Handshakes without a word of TLS are noise on any open port. */

@@ -26,6 +26,7 @@ export function findFindings(
 ): readonly Finding[] {
   return [
     ...checkBindings(environment, config),
+    ...checkRevocation(environment, config),
     ...checkExposure(environment),
     ...checkVariableSizes(environment),
     ...checkClients(environment, config, developmentSki),
@@ -80,6 +81,26 @@ function checkBindings(
       findings.push(
         warning("queues.consumers", `${queue} has no dead_letter_queue: events that no sink takes would be deleted`),
       )
+  }
+  return findings
+}
+
+function checkRevocation(
+  { crons, objectBindings, sqliteClasses }: WranglerEnvironment,
+  config: Config,
+): readonly Finding[] {
+  if ([...config.issuers.values()].every(({ crl }) => crl === undefined)) return []
+  const findings: Finding[] = []
+  if (!objectBindings.some(({ name, class_name: c }) => name === "REVOCATION_LIST" && c === "RevocationList")) {
+    const text =
+      'lacks { name = "REVOCATION_LIST", class_name = "RevocationList" }: clients of CAs with crl would be refused'
+    findings.push(error("durable_objects.bindings", `${text} with 503`))
+  }
+  if (!sqliteClasses.includes("RevocationList"))
+    findings.push(error("migrations", 'lacks new_sqlite_classes = ["RevocationList"], in a tag of its own'))
+  if (crons.length === 0) {
+    const text = 'is empty: revocation lists would be fetched only behind requests; add "*/5 * * * *"'
+    findings.push(warning("triggers.crons", text))
   }
   return findings
 }

@@ -1,13 +1,13 @@
 /**
  * `sekisho pki`: makes or renews the development PKI for the clients of a configuration; `sekisho pki rotate` gives one of
- * them a second certificate and says how to let the first one retire.
+ * them a second certificate and says how to let the first one retire; `sekisho pki revoke` revokes one.
  */
 import { join, relative, resolve } from "node:path"
 import { normalizeKeyId } from "../src/core/certificate.ts"
 import { formatDuration, parseDurationMs } from "../src/core/time.ts"
 import { formatSeconds } from "./client-rules.ts"
 import { loadAccepted } from "./configuration.ts"
-import { ensurePki, type Pki } from "./pki/ensure.ts"
+import { ensurePki, revokeClient, type Pki } from "./pki/ensure.ts"
 import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import { planClients } from "./pki/clients.ts"
 import { rotateClient } from "./pki/rotate.ts"
@@ -114,4 +114,30 @@ function developmentIssuer({ vars }: WranglerEnvironment): string {
   return (
     Object.keys(issuers).find((name) => normalizeKeyId(issuers[name]?.ski ?? "") === DEVELOPMENT_SKI) ?? "development"
   )
+}
+
+/** Runs `pki revoke <client>` and returns its exit code. */
+export async function runRevoke(flags: {
+  readonly config: string
+  readonly environment: string | undefined
+  readonly state: string
+  readonly client: string
+}): Promise<number> {
+  const paint = createPaint(process.stdout)
+  const environment = readEnvironment(findConfigFile(flags.config), flags.environment)
+  const { config } = loadAccepted(environment, paint)
+  const pki = await ensureDevelopmentPki(environment, config.hosts, flags.state)
+  const client = pki.clients.find(({ id }) => id === flags.client)
+  if (client === undefined) {
+    const known = pki.clients.map(({ id }) => id).join(", ")
+    throw new UsageError(`There is no client "${flags.client}" with a development certificate; there are: ${known}.`)
+  }
+  const serial = await revokeClient(pki, client, Date.now())
+  const file = relative(process.cwd(), pki.crlPath)
+  console.log(
+    serial === undefined
+      ? `\n  The certificate of ${client.id} is on ${file} already; nothing was changed.\n`
+      : `\n  ${paint("red", "Revoked")}: ${client.id}, serial ${serial}, on ${file}\n  ${paint("dim", "sekisho pki --renew issues every certificate anew.")}\n`,
+  )
+  return 0
 }

@@ -33,6 +33,16 @@ const HELP = `
            give a client of the development PKI a second certificate, and print the rules that retire the first
              --config, --env, --state  as above
              --overlap <time>   how long both are to pass (7d)
+
+  pki revoke <client>
+           put the client's development certificate on the revocation list; a gateway that runs takes it over
+             --config, --env, --state as above
+
+  crl <file>
+           show what a certificate revocation list says, and whether the gateway would use it
+             --ca <file>        certificate of the CA, to verify the signature with
+             --serial <hex>     ask about one serial number
+
   keys     make a private key that signs assertions to origins, for "wrangler secret put"
              --alg <name>       ES256 or EdDSA (ES256)
              --kid <name>       its name in the published set (its thumbprint)
@@ -66,10 +76,10 @@ async function run(argv: readonly string[]): Promise<number> {
       return runCheck({ config: values.config, environment: values.env })
     }
     case "pki": {
-      const [verb, ...rest] = args
-      if (verb === "rotate") return rotate(rest)
-      const { values } = parseArgs({
+      if (args[0] === "rotate") return rotate(args.slice(1))
+      const { values, positionals } = parseArgs({
         args,
+        allowPositionals: true,
         options: {
           ...FILE_FLAGS,
           ...STATE_FLAG,
@@ -77,7 +87,11 @@ async function run(argv: readonly string[]): Promise<number> {
           "replace-ca": { type: "boolean", default: false },
         },
       })
-      const { runPki } = await import("./pki.ts")
+      const [verb, client, ...rest] = positionals
+      if (verb !== undefined && (verb !== "revoke" || client === undefined || rest.length > 0))
+        throw new UsageError(`"sekisho pki" takes no words, or "revoke" or "rotate" and the id of one client.`)
+      const { runPki, runRevoke } = await import("./pki.ts")
+      if (client !== undefined) return runRevoke({ ...values, environment: values.env, client })
       return runPki({
         config: values.config,
         environment: values.env,
@@ -98,6 +112,15 @@ async function run(argv: readonly string[]): Promise<number> {
       const { runKeys } = await import("./keys.ts")
       return runKeys({ alg: values.alg, kid: values.kid, isPublic: values.public })
     }
+    case "crl": {
+      const options = { ca: { type: "string" }, serial: { type: "string" } } as const
+      const { values, positionals } = parseArgs({ args, allowPositionals: true, options })
+      const [file, ...rest] = positionals
+      if (file === undefined || rest.length > 0)
+        throw new UsageError('"sekisho crl" takes one file: a revocation list, PEM or DER.')
+      const { runCrl } = await import("./crl.ts")
+      return runCrl({ file, ca: values.ca, serial: values.serial }, Date.now())
+    }
     case undefined:
     case "help":
     case "--help":
@@ -106,7 +129,7 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0
     default:
       throw new UsageError(
-        `There is no command "${command}". Commands: dev, check, pki, keys. "sekisho help" describes them.`,
+        `There is no command "${command}". Commands: dev, check, pki, crl, keys. "sekisho help" describes them.`,
       )
   }
 }

@@ -12,12 +12,11 @@
  */
 import { DurableObject } from "cloudflare:workers"
 import { releaseLeases } from "../src/core/admission.ts"
-import { GUARD_RECORDS_MAX, RECORD_RETRY_MS } from "../src/core/bounds.ts"
+import { RECORD_RETRY_MS } from "../src/core/bounds.ts"
 import { EMPTY_WATCH, noteCertificate, restoreWatch, reviewCertificates } from "../src/core/certificate-watch.ts"
 import type { CertificateNote, RuleEnd, WatchStep } from "../src/core/certificate-watch.ts"
 import { admitRequest, lendTokens, withGuards } from "../src/core/client-gate.ts"
 import type { GateDecision, GateRequest, LeaseGrant } from "../src/core/client-gate.ts"
-import { formatEventJson } from "../src/core/event.ts"
 import type { ObjectRecord } from "../src/core/event.ts"
 import { administerGuard, recordOutcomes, settleGuards } from "../src/core/gate-guards.ts"
 import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../src/core/gate-guards.ts"
@@ -34,6 +33,7 @@ import type { NamedLimit } from "../src/core/limit.ts"
 import type { OutcomeResult } from "../src/core/outcome.ts"
 import { recordStopped, restoreStopped } from "../src/core/stopped.ts"
 import type { StoppedReport } from "../src/core/stopped.ts"
+import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"
 
 /**
  * One row for everything that decides: one row is read and at most one written per call however many limits and guards
@@ -43,7 +43,7 @@ const SCHEMA = `
 CREATE TABLE IF NOT EXISTS gate (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS stopped (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS certificates (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL) STRICT;`
+${OUTBOX_SCHEMA}`
 const READ = {
   gate: "SELECT state FROM gate",
   stopped: "SELECT state FROM stopped",
@@ -59,11 +59,13 @@ const WRITE = {
 /** The Durable Object class behind the binding `CLIENT_GATE`. */
 export class ClientGate extends DurableObject<Env> {
   readonly #sql: SqlStorage
+  readonly #outbox: Outbox
   #hasTables = true
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#sql = ctx.storage.sql
+    this.#outbox = new Outbox(this.#sql, env.EVENTS, "guard")
     // Synchronous, so no call can come in between and nothing has to block.
     this.#sql.exec(SCHEMA)
   }
@@ -169,7 +171,7 @@ export class ClientGate extends DurableObject<Env> {
       const before = this.#load(nowMs)
       const { guards, events } = settleGuards(before.guards, nowMs)
       this.#store(before, withGuards(before, guards), events)
-      const isDelivered = await this.#deliver()
+      const isDelivered = await this.#outbox.deliver()
       if (!isDelivered) return
       const isOver = this.#isKeyed && !this.#hasWaiting && isForgettable(this.#load(Date.now()), Date.now())
       if (isOver) await this.#forget()
@@ -229,8 +231,7 @@ export class ClientGate extends DurableObject<Env> {
   /** Keeps records until the queue has taken them. Returns whether there are any. */
   #enqueue(records: readonly ObjectRecord[]): boolean {
     for (const record of records) {
-      this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(record))
-      console.log(formatEventJson(record))
+      this.#outbox.add(record)
     }
     return records.length > 0
   }
@@ -239,39 +240,10 @@ export class ClientGate extends DurableObject<Env> {
     try {
       // The alarm first: should the queue not take the records, or this instance end, they are offered again.
       await this.ctx.storage.setAlarm(Date.now() + RECORD_RETRY_MS)
-      if (await this.#deliver()) await this.#schedule()
+      if (await this.#outbox.deliver()) await this.#schedule()
     } catch (error) {
       logFailure("guard_record_delayed", error)
     }
-  }
-
-  /** Offers all waiting records to the queue. Returns false when it did not take them. */
-  async #deliver(): Promise<boolean> {
-    this.#dropExcess()
-    const waiting = this.#sql
-      .exec<{ id: number; record: string }>("SELECT id, record FROM outbox ORDER BY id")
-      .toArray()
-    const last = waiting.at(-1)
-    if (last === undefined) return true
-    if (this.env.EVENTS !== undefined) {
-      const events = waiting.map(({ record }) => JSON.parse(record) as ObjectRecord)
-      try {
-        await this.env.EVENTS.send({ version: 1, events, dropped: 0 })
-      } catch (error) {
-        logFailure("guard_record_delayed", error)
-        return false
-      }
-    }
-    this.#sql.exec("DELETE FROM outbox WHERE id <= ?", last.id)
-    return true
-  }
-
-  #dropExcess(): void {
-    const { rowsWritten } = this.#sql.exec(
-      "DELETE FROM outbox WHERE id <= (SELECT MAX(id) FROM outbox) - ?",
-      GUARD_RECORDS_MAX,
-    )
-    if (rowsWritten > 0) logFailure("guard_records_dropped", rowsWritten)
   }
 
   /** Sets the alarm for what is stored now: other calls may have come in while the queue was asked. */
@@ -288,8 +260,4 @@ export class ClientGate extends DurableObject<Env> {
     this.#hasTables = false
     await this.ctx.storage.deleteAll()
   }
-}
-
-function logFailure(event: string, reason: unknown): void {
-  console.error(JSON.stringify({ level: "error", event, reason: String(reason) }))
 }

@@ -27,6 +27,8 @@ export interface Exchange {
   query?: string
   route?: Route
   certificate?: ClientCertificate
+  /** Set when nobody knew whether the certificate is revoked and it passed all the same. */
+  revocationUnknown?: "stale" | "missing" | "unavailable"
   /** Also of a client that is known and may not pass. */
   client?: ConfiguredClient
   /** End of the certificate's overlap window, epoch ms. */

@@ -1,10 +1,10 @@
 /**
- * The Worker's entry: reads the configuration, hands requests to the pipeline and queue batches to the sinks.
+ * The Worker's entry: reads the configuration, hands requests to the pipeline, queue batches to the sinks, and cron triggers to
+ * the duties.
  *
  * An invalid configuration throws while the module loads, so that neither a deployment nor a local start gets past it.
  */
 import { env as environment } from "cloudflare:workers"
-import { reviewCertificates } from "./certificate-review.ts"
 import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
 import { createApplication } from "./gateway.ts"
@@ -12,8 +12,10 @@ import { createAssertionKeys } from "./keys/assertion-keys.ts"
 import { deliverBatch } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin-health.ts"
 import { resolveTrust } from "./platform.ts"
+import { runDuties } from "./scheduled.ts"
 
 export { ClientGate } from "../durable-objects/client-gate.ts"
+export { RevocationList } from "../durable-objects/revocation-list.ts"
 
 const loaded = loadConfig({ ...environment })
 if (!loaded.ok)
@@ -36,9 +38,7 @@ const application = createApplication({
 export default {
   fetch: (request, env, ctx) => application.fetch(request, env, ctx),
   queue: (batch, env) => deliverBatch(batch, config, { ...env }),
-  scheduled: async ({ scheduledTime }, env) => {
-    await reviewCertificates({ config, directory }, env, scheduledTime)
-  },
+  scheduled: ({ scheduledTime }, env) => runDuties({ config, directory, scheduledMs: scheduledTime }, env),
 } satisfies ExportedHandler<Env>
 
 function formatError({ path, value, accepted }: ConfigError): string {

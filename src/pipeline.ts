@@ -71,7 +71,7 @@ export const PIPELINE = [
     verb: "admit",
     stage: "certificate",
     decides: "the platform's facts and the leaf's own agree on a valid, unrevoked client certificate",
-    refuses: ["client-cert-required", "client-cert-invalid", "edge-assertion-invalid"],
+    refuses: ["client-cert-required", "client-cert-invalid", "edge-assertion-invalid", "service-unavailable"],
     because: "Nothing that a caller types names a client; this is the only proof there is.",
   },
   {

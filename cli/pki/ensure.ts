@@ -113,6 +113,18 @@ export async function ensurePki(directory: string, options: PkiOptions): Promise
   }
 }
 
+/**
+ * Puts a client's certificate on the revocation list, beside what is on it already, and returns its serial (upper-case hex), or
+ * undefined when it is on it already. The certificate stays where it is; the next one comes with `renew`.
+ */
+export async function revokeClient(pki: Pki, client: PkiCertificate, nowMs: number): Promise<string | undefined> {
+  const { authority } = await ensureAuthority(pki.directory, nowMs, false)
+  const found = await readTextIfPresent(pki.crlPath)
+  if (found !== undefined && (await isCrlCurrent(found, authority, client.serial, nowMs))) return undefined
+  await writeWhole(pki.crlPath, await issueCrl(authority, found, client.serial, nowMs), PUBLIC_MODE)
+  return client.serial
+}
+
 /** Issues a leaf unless it is as planned, and returns whether it did. */
 async function keepLeaf(
   directory: string,

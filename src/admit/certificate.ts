@@ -1,11 +1,11 @@
 /**
  * Stage `certificate`: a client certificate that the platform vouches for and whose own facts agree.
  *
- * Decodes and hashes a leaf once per isolate; the rules are `core/certificate.ts` and, behind the local edge,
- * `core/edge-assertion.ts`.
+ * Decodes and hashes a leaf once per isolate; the rules are `core/certificate.ts`, for CAs whose revocations the gateway looks
+ * after by itself `core/revocation.ts`, and behind the local edge `core/edge-assertion.ts`.
  */
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
+import { CERTIFICATE_CACHE_ENTRIES_MAX, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
 import { decideLeaf, decidePresented, type LeafDigests } from "../core/certificate.ts"
 import { formatHex, parseHex } from "../core/hex.ts"
 import {
@@ -15,7 +15,9 @@ import {
   type AssertionDecision,
   type SeenAssertions,
 } from "../core/edge-assertion.ts"
+import { decideRevocation, findIssuer, type RevocationRefusal } from "../core/revocation.ts"
 import { parseX509, type X509Facts } from "../core/x509.ts"
+import { createRevocationVerdicts } from "../gate/revocation-verdicts.ts"
 import { refuse } from "../reply.ts"
 
 interface Leaf extends LeafDigests {
@@ -23,8 +25,10 @@ interface Leaf extends LeafDigests {
 }
 
 /** Returns the stage. */
-export function createCertificateStage({ trust, nowMs }: Gateway): StageHandler {
+export function createCertificateStage(gateway: Gateway): StageHandler {
+  const { config, nowMs, trust } = gateway
   const leaves = new Map<string, Leaf>()
+  const verdicts = createRevocationVerdicts(gateway)
   const checkAssertion = trust.kind === "edge" ? createAssertionCheck(trust.key, nowMs) : undefined
   return async function certificate(c, next) {
     const { exchange } = c.var
@@ -43,9 +47,28 @@ export function createCertificateStage({ trust, nowMs }: Gateway): StageHandler 
     const decision = decideLeaf(presented, leaf.facts, leaf, nowMs())
     if (!decision.ok) return refuse(c, decision.code, decision)
     remember(leaves, presented.rfc9440, leaf)
+    const issuer = leaf.facts === undefined ? undefined : findIssuer(config.issuers, presented.issuerSki, leaf.facts)
+    if (issuer !== undefined) {
+      const { serial } = decision.certificate
+      if (issuer.revokedSerials.has(serial))
+        return refuse(c, "client-cert-invalid", { reason: "cert_revoked_by_configuration" })
+      if (issuer.crl !== undefined) {
+        const { source, whenUnknown } = issuer.crl
+        const revocation = decideRevocation(await verdicts.ask(c, serial, source), whenUnknown)
+        if (!revocation.ok) return refuseUnlisted(c, revocation)
+        if (revocation.unknown !== undefined) exchange.revocationUnknown = revocation.unknown
+      }
+    }
     exchange.certificate = decision.certificate
     return next()
   }
+}
+
+/** A revoked certificate is its holder's affair; that nobody knows is ours, and may be over at the next attempt. */
+function refuseUnlisted(c: GatewayContext, { isRevoked, reason }: RevocationRefusal): Response {
+  if (isRevoked) return refuse(c, "client-cert-invalid", { reason })
+  const fields = [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]] as const
+  return refuse(c, "service-unavailable", { reason, fields })
 }
 
 async function readLeaf(rfc9440: string): Promise<Leaf> {

@@ -4,6 +4,7 @@
 import type { RouteGuard } from "../core/gate-plan.ts"
 import type { Client, ClientIndex } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
+import type { RevocationSource } from "../core/revocation.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
 import type { BaseUrl } from "./schema.ts"
 
@@ -14,6 +15,23 @@ export interface ConfiguredClient extends Client, ClientLimits {
 
 /** A named guard: when it opens, whom it counts for, and which answers are failures. */
 export type Guard = RouteGuard
+
+/** A CA of clients, and how its certificates are revoked. Hex is lower case. */
+export interface Issuer {
+  readonly name: string
+  /** Subject key identifier of the CA. */
+  readonly ski: string
+  /** Serials that are refused whatever else is known, as `core/x509.ts` writes them. */
+  readonly revokedSerials: ReadonlySet<string>
+  /** The list that the CA publishes; undefined when none is asked for. */
+  readonly crl: IssuerCrl | undefined
+}
+
+/** Where the revocation list of a CA is, and what happens to its clients while nobody knows who is revoked. */
+export interface IssuerCrl {
+  readonly source: RevocationSource
+  readonly whenUnknown: "refuse" | "allow"
+}
 
 /** A service behind the gateway. */
 export interface Origin {
@@ -84,6 +102,8 @@ export interface Config {
   /** How long before a certificate or an overlap window ends the record warns, ms. */
   readonly certificateWarningMs: number
   readonly assertion: AssertionIssuer | undefined
+  /** CAs by subject key identifier. Of two names for one CA the first that says more than the other. */
+  readonly issuers: ReadonlyMap<string, Issuer>
   readonly clients: readonly ConfiguredClient[]
   readonly clientIndex: ClientIndex<ConfiguredClient>
   readonly limitSets: readonly LimitSet[]

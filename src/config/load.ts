@@ -14,6 +14,7 @@ import type { Config, Sink } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
+import { resolveIssuers } from "./resolve-issuers.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
@@ -93,6 +94,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   const hasAssertion = tableNames(variables.get("GATEWAY")).includes("assertion")
   reportAssertion(gateway?.assertion, report)
   const issuers = readNamed("ISSUERS", "ISSUER")
+  const resolvedIssuers = resolveIssuers(issuers, report)
   const limitSets = new Map(
     [...readNamed("LIMITS", "LIMIT")].map(([name, limit]) => [name, resolveLimitSet(name, limit, report)]),
   )
@@ -142,6 +144,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
       certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
       assertion: gateway.assertion,
+      issuers: resolvedIssuers,
       clients,
       clientIndex: compileClientIndex(clients),
       limitSets: [...limitSets.values()],

@@ -11,6 +11,8 @@ import {
   CERTIFICATE_WARNING_MS_MAX,
   CONCURRENCY_LEASE_MS_MAX,
   CONCURRENCY_MAX,
+  CRL_REFRESH_MS_MAX,
+  CRL_REFRESH_MS_MIN,
   EVENT_FLUSH_MS_MAX,
   FAILURE_STATUSES_MAX,
   GUARD_FAILURES_MAX,
@@ -18,12 +20,14 @@ import {
   LIMIT_SETS_MAX,
   ORIGIN_TIMEOUT_MS_MAX,
   ROUTE_GUARDS_MAX,
+  SERIAL_BYTES_MAX,
 } from "../core/bounds.ts"
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
 import { formatRfc4514, nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
 import { refuseKeyField } from "../core/key-field.ts"
 import { parseOutcomeRules } from "../core/outcome.ts"
+import { decodePem } from "../core/pem.ts"
 import { parsePrintedName } from "../core/printed-name.ts"
 import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
@@ -32,6 +36,7 @@ import { isWorkloadId } from "../core/spiffe-id.ts"
 import { parseSpkiPin } from "../core/spki-pin.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
 import { parseDurationMs, parseInstantMs, parseRate } from "../core/time.ts"
+import { parseSerial, parseX509 } from "../core/x509.ts"
 import { acceptedBy, flag, integer, list, oneOf, table, text, value, type Schema } from "./schema-parts.ts"
 
 const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
@@ -125,6 +130,29 @@ const keyId = text('the subject key identifier of the CA in hex, such as "27846e
   const hex = normalizeKeyId(input)
   return hex !== undefined && hex.length >= 16 && hex.length <= 128 ? hex : undefined
 })
+
+/** Becomes the spelling of `core/x509.ts`. */
+const serial = text(
+  `the serial number of a certificate: 1 to ${SERIAL_BYTES_MAX} octets in hex, colons allowed, such as "4A:1B:0C"`,
+  parseSerial,
+)
+
+const caCertificate = text('the certificate of the CA as PEM: one block "-----BEGIN CERTIFICATE-----"', (input) => {
+  const octets = Uint8Array.from(input, (char) => Math.min(char.charCodeAt(0), 0xff))
+  const der = decodePem(octets, ["CERTIFICATE"])
+  if (der === undefined) return undefined
+  const facts = parseX509(der)
+  if (facts === undefined) return { refused: "a certificate that is not damaged" }
+  return facts.isCa ? facts : { refused: "the certificate of a CA; this one is none (basicConstraints)" }
+})
+
+const crlUrl = text(
+  'an http or https URL without user information and fragment, such as "http://crl.partners.example/ca.crl"',
+  (input) => {
+    const match = /^https?:\/\/([^/?#@]+)(?:[/?][\x21-\x7e]*)?$/.exec(input)
+    return match === null || input.includes("#") || parseHost(match[1] ?? "") === undefined ? undefined : input
+  },
+)
 
 const fingerprint = text("the SHA-256 of the certificate: 64 hex digits, colons allowed", (input) => {
   const hex = normalizeKeyId(input)
@@ -316,7 +344,18 @@ export const SCHEMAS = {
       }),
     ),
   }),
-  ISSUER: table("an issuer", { ski: keyId }),
+  ISSUER: table("an issuer", {
+    ski: keyId,
+    certificate: v.exactOptional(caCertificate),
+    revoked_serials: v.exactOptional(list("a list of serial numbers in hex", serial, 0)),
+    crl: v.exactOptional(
+      table("crl", {
+        url: crlUrl,
+        refresh: v.exactOptional(duration(CRL_REFRESH_MS_MIN, CRL_REFRESH_MS_MAX, "1h")),
+        stale: v.exactOptional(oneOf("refuse", "allow")),
+      }),
+    ),
+  }),
   CLIENT: table("a client", {
     id,
     certificates: list(

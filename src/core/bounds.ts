@@ -174,3 +174,26 @@ export const ASSERTION_KEYS_MAX = 4
 export const ASSERTION_KEY_SECRET_LENGTH_MAX = 4_096
 /** How long a verifier may keep the published keys, in seconds: how long a new key waits before it may sign. */
 export const JWKS_MAX_AGE_SECONDS = 300
+/** Largest revocation list that is read, in octets, as PEM or DER: above 100,000 entries of 49 octets. */
+export const CRL_BYTES_MAX = 8_388_608
+/** Most entries of one revocation list: bounds what an object holds in memory while it replaces a list. */
+export const CRL_ENTRIES_MAX = 200_000
+/** Longest serial number in octets (RFC 5280 §4.1.2.2), with its sign octet. */
+export const SERIAL_BYTES_MAX = 21
+/** How far the start of a revocation list may lie ahead, in ms: more than the clocks of two services differ. */
+export const CRL_CLOCK_TOLERANCE_MS = 60_000
+/** Longest wait for a revocation list in ms, its last octet included. */
+export const CRL_FETCH_TIMEOUT_MS = 10_000
+/** How often a revocation list is fetched again unless configured otherwise, and the bounds of that, in ms. */
+export const CRL_REFRESH_MS_DEFAULT = 3_600_000
+export const CRL_REFRESH_MS_MIN = 1_000
+export const CRL_REFRESH_MS_MAX = 604_800_000
+/** Wait after the first failed fetch of a revocation list, in ms; each further one doubles it up to the second. */
+export const CRL_RETRY_MS_MIN = 30_000
+export const CRL_RETRY_MS_MAX = 900_000
+/** How long an isolate believes what it was told about a serial, in ms: how late a busy client is stopped. */
+export const REVOCATION_VERDICT_MS = 1_000
+/** Longest wait for a verdict on a serial, in ms. */
+export const REVOCATION_TIMEOUT_MS = 2_000
+/** Serials whose verdict one isolate remembers. One costs about 200 octets. */
+export const REVOCATION_VERDICTS_MAX = 10_000

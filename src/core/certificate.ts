@@ -39,6 +39,7 @@ export interface ClientCertificate {
 export type CertificateReason =
   | "no_cert"
   | "cert_revoked"
+  | "cert_revoked_by_configuration"
   | "cert_expired"
   | "cert_not_yet_valid"
   | "unknown_issuer"

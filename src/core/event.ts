@@ -45,6 +45,8 @@ export interface AccessEvent {
   readonly certificate_days_left?: number
   /** RFC 3339: end of the overlap window of the only rules that match the leaf; past when that is why it was refused. */
   readonly certificate_retires_at?: string
+  /** Nobody knew whether the certificate is revoked; it passed because the issuer's `stale` says so. */
+  readonly revocation_unknown?: "stale" | "missing" | "unavailable"
   /** The limit per address did not answer; the request passed uncounted. */
   readonly ip_limit?: "unavailable"
   /** Of several limits the one that refused, else the one with the least left. */
@@ -114,8 +116,26 @@ export interface CertificateRecord {
   readonly found_by: "use" | "review"
 }
 
-/** What a client's object tells by itself. */
-export type ObjectRecord = GuardRecord | CertificateRecord
+/** A new revocation list is in force, an attempt to get one has failed, or the one in force is over. At least once for each. */
+export interface CrlRecord {
+  /** RFC 3339 with milliseconds, UTC: when it happened. */
+  readonly timestamp: string
+  readonly level: "info" | "warn" | "error"
+  readonly event: "crl.refreshed" | "crl.failed" | "crl.stale"
+  /** Configured name of the CA. */
+  readonly issuer: string
+  /** Why an attempt failed, and how many have failed in a row. */
+  readonly reason?: string
+  readonly failures?: number
+  /** The list in force: its times in RFC 3339, its entries, and its number in hex. Absent while there is none. */
+  readonly this_update?: string
+  readonly next_update?: string
+  readonly entries?: number
+  readonly number?: string
+}
+
+/** What an object puts on the record by itself, beside any request. */
+export type ObjectRecord = GuardRecord | CertificateRecord | CrlRecord
 
 /** Everything that goes through the queue to the sinks. */
 export type GatewayEvent = AccessEvent | ObjectRecord

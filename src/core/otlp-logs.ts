@@ -50,6 +50,7 @@ function logRecord(event: GatewayEvent): unknown {
 function bodyOf(event: GatewayEvent): string {
   if (event.event === "request") return `${event.method} ${event.path ?? "-"} ${event.status}`
   if (event.event === "certificate.expiring") return `${event.event} ${event.client_id} ${event.days_left}`
+  if ("issuer" in event) return `${event.event} ${event.issuer}`
   return `${event.event} ${event.guard} ${event.client_id ?? event.key_kind}`
 }
 

@@ -59,12 +59,14 @@ function createEvent(
     path,
     problem,
     reason,
+    revocationUnknown,
     route,
   } = exchange
+  const isDegraded = ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: new Date(exchange.arrivedMs).toISOString(),
-    level: levelOf(exchange.outcome, status, ipLimit !== undefined || guardUntold !== undefined),
+    level: levelOf(exchange.outcome, status, isDegraded),
     event: "request",
     request_id: exchange.requestId,
     trace_id: exchange.trace.traceId,
@@ -92,6 +94,7 @@ function createEvent(
     ...(certificateRetiresAtMs === undefined
       ? {}
       : { certificate_retires_at: new Date(certificateRetiresAtMs).toISOString() }),
+    ...(revocationUnknown === undefined ? {} : { revocation_unknown: revocationUnknown }),
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...gateFacts(exchange),
     ...(originUnhealthy === undefined ? {} : { origin_unhealthy: originUnhealthy }),

@@ -2,7 +2,11 @@
  * Findings about configurations that are valid: what starts and then surprises. The parts of a wrangler file are written
  * here as `sekisho check` reads them.
  */
-import { describe, expect, test } from "vitest"
+// First, because the package of certificates does not load without it.
+import "../../cli/pki/reflection.ts"
+import { beforeAll, describe, expect, test } from "vitest"
+import { createAuthority } from "../../cli/pki/certificate.ts"
+import { parseSubject } from "../../cli/pki/name.ts"
 import { findFindings, type Finding } from "../../cli/findings.ts"
 import type { WranglerEnvironment } from "../../cli/wrangler-file.ts"
 import { loadConfig } from "../../src/config/load.ts"
@@ -26,6 +30,7 @@ const ENVIRONMENT: WranglerEnvironment = {
   previewUrls: false,
   objectBindings: [{ name: "CLIENT_GATE", class_name: "ClientGate" }],
   sqliteClasses: ["ClientGate"],
+  crons: [],
   rateLimits: [{ name: "IP_LIMIT", simple: { period: 10 } }],
   queueProducers: [{ binding: "EVENTS", queue: "events" }],
   queueConsumers: [{ queue: "events", dead_letter_queue: "dead" }],
@@ -324,5 +329,32 @@ describe("assertions", () => {
     const other = { url: "https://other.example", assertion: { audience: "bank" } }
     expect(findIn({}, { GATEWAY, ROUTES, ORIGINS: { bank, slow } })).toEqual([])
     expect(findIn({}, { GATEWAY, ROUTES, ORIGINS: { bank, other } })).toEqual([["warning", "ORIGINS.other.assertion"]])
+  })
+})
+
+describe("revocation lists", () => {
+  let issuers: object
+  beforeAll(async () => {
+    const ski = "27846e5e89a3c0f4"
+    const { certificatePem: certificate } = await createAuthority(parseSubject("CN=CA"), Date.now(), ski)
+    issuers = { ...VARS.ISSUERS, own: { ski, certificate, crl: { url: "http://crl.example/ca.crl" } } }
+  })
+
+  const BOUND: Partial<WranglerEnvironment> = {
+    objectBindings: [...ENVIRONMENT.objectBindings, { name: "REVOCATION_LIST", class_name: "RevocationList" }],
+    sqliteClasses: ["ClientGate", "RevocationList"],
+    crons: ["*/5 * * * *"],
+  }
+
+  test("that have what they need are no finding", () => {
+    expect(findIn(BOUND, { ISSUERS: issuers })).toEqual([])
+  })
+
+  test.each<readonly [string, Partial<WranglerEnvironment>, Finding["severity"], string]>([
+    ["object binding", { objectBindings: ENVIRONMENT.objectBindings }, "error", "durable_objects.bindings"],
+    ["migration", { sqliteClasses: ["ClientGate"] }, "error", "migrations"],
+    ["cron trigger", { crons: [] }, "warning", "triggers.crons"],
+  ])("without %s are one", (_, parts, severity, path) => {
+    expect(findIn({ ...BOUND, ...parts }, { ISSUERS: issuers })).toEqual([[severity, path]])
   })
 })

@@ -7,6 +7,7 @@
 import "../../../cli/pki/reflection.ts"
 import { createHash, type webcrypto } from "node:crypto"
 import * as x509 from "@peculiar/x509"
+import { signerOf, type CrlSigner } from "../../core/crl-signers.ts"
 import type { CertificateFixture, CertificateName } from "../provided.ts"
 
 const DAY_MS = 86_400_000
@@ -43,10 +44,22 @@ interface LeafPlan {
 export interface MintedCertificates {
   readonly certificates: Readonly<Record<CertificateName, CertificateFixture>>
   readonly skis: Readonly<Record<"ca-a" | "ca-b", string>>
+  readonly caPem: string
+}
+
+/** The certificates, and CA-A and a CA of its name as signers of revocation lists. */
+export interface Minted {
+  readonly minted: MintedCertificates
+  readonly signers: Readonly<Record<"ca-a" | "rogue", CrlSigner>>
 }
 
 /** Mints every certificate, valid from yesterday for 90 days unless it is a matter of validity. */
 export async function mintCertificates(nowMs: number): Promise<MintedCertificates> {
+  return (await mintAuthorities(nowMs)).minted
+}
+
+/** As {@link mintCertificates}, and returns the CAs too. */
+export async function mintAuthorities(nowMs: number): Promise<Minted> {
   const cas: Readonly<Record<CaName, Ca>> = {
     "ca-a": await createCa("CA-A", nowMs),
     "ca-b": await createCa("CA-B", nowMs),
@@ -55,9 +68,20 @@ export async function mintCertificates(nowMs: number): Promise<MintedCertificate
   const keys = await createKeys()
   const mint = async ([name, plan]: [string, LeafPlan]) => [name, await issue(cas, keys, plan, nowMs)] as const
   const entries = await Promise.all(Object.entries(plans(nowMs)).map(mint))
+  const signer = ({ certificate, keys }: Ca): Promise<CrlSigner> =>
+    signerOf(
+      "p256-sha256",
+      keys,
+      { name: "ECDSA", hash: "SHA-256" },
+      new Uint8Array(certificate.subjectName.toArrayBuffer()),
+    )
   return {
-    certificates: Object.fromEntries(entries) as Record<CertificateName, CertificateFixture>,
-    skis: { "ca-a": cas["ca-a"].ski, "ca-b": cas["ca-b"].ski },
+    minted: {
+      certificates: Object.fromEntries(entries) as Record<CertificateName, CertificateFixture>,
+      skis: { "ca-a": cas["ca-a"].ski, "ca-b": cas["ca-b"].ski },
+      caPem: cas["ca-a"].certificate.toString("pem"),
+    },
+    signers: { "ca-a": await signer(cas["ca-a"]), rogue: await signer(cas.rogue) },
   }
 }
 
