@@ -10,7 +10,7 @@ import { loadConfig, type ConfigError } from "./config/load.ts"
 import { createApplication } from "./gateway.ts"
 import { createAssertionKeys } from "./keys/assertion-keys.ts"
 import { deliverBatch } from "./observe/sink.ts"
-import { createOriginHealth } from "./origin-health.ts"
+import { createOriginHealth } from "./origin/origin-health.ts"
 import { resolveTrust } from "./platform.ts"
 import { runDuties } from "./scheduled.ts"
 

@@ -16,7 +16,7 @@ import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platfo
 import type { ProblemDocument } from "../../src/core/problem.ts"
 import { createApplication } from "../../src/gateway.ts"
 import { createAssertionKeys } from "../../src/keys/assertion-keys.ts"
-import { createOriginHealth } from "../../src/origin-health.ts"
+import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import type { CertificateName, OriginRecord, SinkRecord } from "./provided.ts"
 
 /** Ports and certificates from `global-setup.ts`. */

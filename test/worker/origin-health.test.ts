@@ -9,7 +9,7 @@ import { expect, test, vi } from "vitest"
 import type { GatewayEnv } from "../../src/context.ts"
 import { createAccessLogStage } from "../../src/observe/access-log.ts"
 import { createEmbeddedDirectory } from "../../src/client-directory.ts"
-import { createOriginHealth } from "../../src/origin-health.ts"
+import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import { createGateway, createRequest, fixtures, writtenLines } from "./harness.ts"
 
 const CLOSED = { ORIGINS: { stub: { url: `http://127.0.0.1:${fixtures.closedPort}` } } }

@@ -38,7 +38,7 @@ export async function startCrlServer(
       void readPlan(request).then(async (plan) => {
         const { fetches = 0 } = publications.get(name) ?? {}
         publications.set(name, { plan, body: await createBody(signers, plan), fetches })
-        response.end()
+        return response.end()
       })
       return
     }
