@@ -20,6 +20,7 @@ export default defineConfig({
           name: "worker",
           include: ["test/worker/**/*.test.ts"],
           globalSetup: ["./test/worker/global-setup.ts"],
+          testTimeout: 20_000,
         },
       },
       // The road as a caller travels it: a real TLS handshake, the edge, workerd, an origin, a sink.

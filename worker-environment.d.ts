@@ -9,6 +9,8 @@ declare namespace Cloudflare {
   interface Env {
     /** One object per client: limits, and later guard and leases. */
     readonly CLIENT_GATE: DurableObjectNamespace<import("./durable-objects/client-gate.ts").ClientGate>
+    /** One object per CA whose revocation list is fetched. */
+    readonly REVOCATION_LIST: DurableObjectNamespace<import("./durable-objects/revocation-list.ts").RevocationList>
     /** Counts requests per address. Absent means nobody counts them. */
     readonly IP_LIMIT?: RateLimit
     /** Events on their way to the sinks. Absent means the events go to the console only. */

@@ -1,8 +1,8 @@
 /**
  * A closed loop of keep-alive connections, and the CPU time of another process while it runs.
  */
-import { readdirSync, readFileSync } from "node:fs"
 import { Agent, request } from "node:http"
+import { cpuUsOf } from "./process.ts"
 
 /** One slice of load. Times are ms, CPU is microseconds per request of the measured process. */
 export interface Slice {
@@ -13,8 +13,6 @@ export interface Slice {
 }
 
 const CONNECTIONS = 16
-/** Ticks of /proc are hundredths of a second on every Linux that Node runs on. */
-const TICK_US = 10_000
 
 /** Sends `count` requests over 16 connections and returns what they cost. A status other than 200 is an error. */
 export async function runSlice(
@@ -57,26 +55,4 @@ function get(url: URL, headers: Readonly<Record<string, string>>, agent: Agent):
     call.on("error", reject)
     call.end()
   })
-}
-
-/** User and system time of a process in microseconds, from /proc. */
-function cpuUsOf(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-  return (Number(fields[11]) + Number(fields[12])) * TICK_US
-}
-
-/** Returns the process ids of this process's children that run workerd. */
-export function workerdChildren(): readonly number[] {
-  return readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      try {
-        const stat = readFileSync(`/proc/${name}/stat`, "utf8")
-        return stat.includes("(workerd)") && Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1]) === process.pid
-      } catch {
-        return false
-      }
-    })
-    .map(Number)
 }

@@ -2,11 +2,12 @@
  * `sekisho check`: validates every environment of a configuration without running anything, and shows what it says.
  */
 import { relative } from "node:path"
-import type { AuthorizationServer, Config, Guard, Route } from "../src/config/config.ts"
+import type { AuthorizationServer, Config, Guard, Origin, Route } from "../src/config/config.ts"
 import { loadConfig } from "../src/config/load.ts"
 import type { NamedLimit } from "../src/core/limit.ts"
 import { formatDuration } from "../src/core/time.ts"
 import { PIPELINE } from "../src/pipeline.ts"
+import { describeEnd, describeRule } from "./client-rules.ts"
 import { count, formatErrors } from "./configuration.ts"
 import { findFindings } from "./findings.ts"
 import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
@@ -46,8 +47,9 @@ function checkEnvironment(file: string, environment: WranglerEnvironment, paint:
     return loaded.errors.length
   }
   const { config } = loaded
-  printConfig(config, paint)
-  const findings = findFindings(environment, config, DEVELOPMENT_SKI)
+  const nowMs = Date.now()
+  printConfig(config, nowMs, paint)
+  const findings = findFindings(environment, config, DEVELOPMENT_SKI, nowMs)
   const errors = findings.filter(({ severity }) => severity === "error").length
   if (findings.length > 0) console.log()
   for (const { severity, path, text } of findings) {
@@ -62,7 +64,7 @@ function checkEnvironment(file: string, environment: WranglerEnvironment, paint:
   return errors
 }
 
-function printConfig(config: Config, paint: Paint): void {
+function printConfig(config: Config, nowMs: number, paint: Paint): void {
   const section = (heading: readonly string[], rows: readonly (readonly string[])[]): void => {
     if (rows.length > 0)
       console.log(
@@ -79,14 +81,24 @@ function printConfig(config: Config, paint: Paint): void {
     config.routes.map(describeRoute),
   )
   section(
-    ["client", "recognised by", ""],
-    config.clients.flatMap(({ id, certificates }) =>
-      certificates.map((match, index) => [
-        index === 0 ? id : "",
-        match.kind,
-        match.kind === "fingerprint"
-          ? match.fingerprint
-          : `${match.kind === "san-uri" ? match.sanUri : subjectText(match.subjectKey)}  (issuer ${match.issuerSki.slice(0, 12)}…)`,
+    ["issuer", "key identifier", "revoked by serial", "revocation list", "fetched every", "when nobody knows"],
+    [...config.issuers.values()].map(({ crl, name, revokedSerials, ski }) => [
+      name,
+      ski,
+      count(revokedSerials.size, "serial"),
+      ...(crl === undefined
+        ? ["none", "-", "-"]
+        : [crl.source.url, formatDuration(crl.source.refreshMs), crl.whenUnknown]),
+    ]),
+  )
+  section(
+    ["client", "recognised by", "", ""],
+    config.clients.flatMap(({ id, certificates, isDisabled }) =>
+      certificates.map((rule, index) => [
+        index === 0 ? `${id}${isDisabled ? " (disabled)" : ""}` : "",
+        rule.kind,
+        describeRule(rule),
+        describeEnd(rule, nowMs),
       ]),
     ),
   )
@@ -118,11 +130,13 @@ function printConfig(config: Config, paint: Paint): void {
     ]),
   )
   section(
-    ["origin", "url", "timeout"],
-    config.origins.map(({ name, url, timeoutMs }) => [
+    ["origin", "url", "timeout", "certificate in", "assertion for"],
+    config.origins.map(({ assertion, clientCert, name, url, timeoutMs }) => [
       name,
       `${url.scheme}://${url.authority}${url.path}`,
       formatDuration(timeoutMs),
+      CERTIFICATE_FIELDS[clientCert],
+      assertion?.audience ?? "-",
     ]),
   )
   section(
@@ -133,12 +147,43 @@ function printConfig(config: Config, paint: Paint): void {
       authorizationSecret === undefined ? "none" : `secret ${authorizationSecret}`,
     ]),
   )
+  // What cannot be seen from here, because only the platform knows it.
+  section(["secret", "holds"], requiredSecrets(config))
+}
+
+const CERTIFICATE_FIELDS: Readonly<Record<Origin["clientCert"], string>> = {
+  rfc9440: "Client-Cert",
+  xfcc: "X-Forwarded-Client-Cert",
+  both: "Client-Cert, X-Forwarded-Client-Cert",
+  none: "-",
+}
+
+/** Every Worker secret that the configuration names, and what it has to hold. */
+function requiredSecrets({ assertion, sinks }: Config): readonly (readonly string[])[] {
+  const authorizations = new Set(sinks.flatMap(({ authorizationSecret }) => authorizationSecret ?? []))
+  return [
+    ...(assertion?.keys ?? []).map((name, index) => [
+      name,
+      `private JWK (sekisho keys); ${index === 0 ? "signs assertions" : "published, does not sign"}`,
+    ]),
+    ...[...authorizations].map((name) => [name, "value of the Authorization field for a sink"]),
+  ]
 }
 
 function describeRoute(route: Route): readonly string[] {
-  const { action, blockedStatus, cost, guards, isSoft, label, limitSets, methods, needsClientCertificate, token } =
-    route
-  const goesTo = action.kind === "forward" ? `origin ${action.origin.name}` : `answered here with ${action.status}`
+  const {
+    action,
+    blockedStatus,
+    cost,
+    guards,
+    isSoft,
+    label,
+    limitSets,
+    methods,
+    needsClientCertificate,
+    tellsExpiry,
+    token,
+  } = route
   return [
     label,
     methods.length === 7 ? "all" : methods.join(" "),
@@ -147,8 +192,19 @@ function describeRoute(route: Route): readonly string[] {
     limitSets.length === 0 ? "-" : String(cost),
     (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
     token === undefined ? "-" : describeToken(token),
-    goesTo,
+    describeAction(action) + (tellsExpiry ? ", tells when the certificate ends" : ""),
   ]
+}
+
+function describeAction(action: Route["action"]): string {
+  switch (action.kind) {
+    case "forward":
+      return `origin ${action.origin.name}`
+    case "respond":
+      return `answered here with ${action.status}`
+    case "jwks":
+      return "answered here with the public keys"
+  }
 }
 
 /** The server, then the scopes: once when all methods need the same. */
@@ -198,15 +254,6 @@ function describeGuard(guard: Guard): readonly string[] {
     inFlight,
     [...failureStatuses, ...(verdictHeader === null ? [] : [verdictHeader])].join(", "),
   ]
-}
-
-/** The configured name as its attributes, most specific first. */
-function subjectText(subjectKey: string): string {
-  const rdns = JSON.parse(subjectKey) as readonly (readonly string[])[]
-  return rdns
-    .toReversed()
-    .map((rdn) => rdn.map((attribute) => (JSON.parse(attribute) as readonly string[]).at(-1)).join("+"))
-    .join(", ")
 }
 
 function indent(text: string): string {

@@ -2,9 +2,12 @@
  * `sekisho dev`: runs the gateway on this machine and shows it: where it listens, who may call, what to try, and then one
  * line per request.
  */
-import { relative } from "node:path"
+import { existsSync } from "node:fs"
+import { join, relative } from "node:path"
 import { formatEventLine, formatJsonLine } from "../examples/sink/format.ts"
+import { describeEnd } from "./client-rules.ts"
 import { startDevelopment, type Development, type Notice } from "./development.ts"
+import { oldCertificateFile } from "./pki/rotate.ts"
 import { createPaint, printable, type Paint } from "./terminal.ts"
 
 /** Runs until interrupted; returns the exit code. */
@@ -89,17 +92,23 @@ function formatBanner(
     ...(sinkUrl === undefined
       ? config.sinks.map(({ kind, url: sink }) => fact("Sink", `${kind} ${sink}`))
       : [fact("Sink", sinkUrl, "the sample sink; it prints the lines below")]),
-    ...config.clients.map(({ id }, index) => {
+    ...config.clients.flatMap(({ certificates, id }, index) => {
       const certificate = pki.clients.find((client) => client.id === id)
       const days =
         certificate === undefined
           ? "brings its own certificate"
           : `${Math.floor((certificate.notAfterMs - Date.now()) / 86_400_000)} days left`
-      return fact(
-        index === 0 ? "Clients" : "",
-        `${id.padEnd(10)}${certificate === undefined ? "" : ` ${show(certificate.certificatePath)}`}`,
-        days,
-      )
+      const oldPath = join(pki.directory, oldCertificateFile(id))
+      const end = certificates.map((rule) => describeEnd(rule, Date.now())).find((text) => text !== "")
+      return [
+        fact(
+          index === 0 ? "Clients" : "",
+          `${id.padEnd(10)}${certificate === undefined ? "" : ` ${show(certificate.certificatePath)}`}`,
+          days,
+        ),
+        // What `sekisho pki rotate` has left: whether it still passes is for the rules to say.
+        ...(existsSync(oldPath) ? [fact("", `${" ".repeat(10)} ${show(oldPath)}`, end ?? "no rule retires it")] : []),
+      ]
     }),
   ]
   return [
@@ -113,7 +122,7 @@ function formatBanner(
 
 /** The lines to paste: each shows one thing that the gateway does. */
 function formatExamples(
-  { issuerUrl, pki, url }: Development,
+  { bankUrl, config, issuerUrl, pki, url }: Development,
   paint: Paint,
   show: (path: string) => string,
 ): readonly string[] {
@@ -124,7 +133,7 @@ function formatExamples(
   if (first === undefined || second === undefined) return []
   const token = (path: string): string =>
     `"Authorization: Bearer $(${as(path)} -s -d grant_type=client_credentials -d scope=transfers.read ${url}/token | sed 's/.*"access_token":"\\([^"]*\\)".*/\\1/')"`
-  const examples: readonly (readonly [title: string, command: string])[] = [
+  const examples: (readonly [title: string, command: string])[] = [
     ["a request that is accepted", `${as(first.certificatePath)} -i ${url}/balance`],
     ["no certificate: 401", `${ca} -i ${url}/balance`],
     ["a revoked certificate: 401", `${as(pki.specimens.revoked.certificatePath)} -i ${url}/balance`],
@@ -158,6 +167,12 @@ function formatExamples(
           ],
         ] as const)),
   ]
+  const isProven = config.origins.some(({ assertion, name }) => name === "bank" && assertion !== undefined)
+  if (bankUrl !== undefined && isProven)
+    examples.push([
+      "past the gateway, straight to the bank, which wants the gateway's proof: 401",
+      `curl -i -H 'X-Client-Id: ${first.id}' ${bankUrl}/balance`,
+    ])
   return [
     "",
     `  ${paint("dim", "Try, in another terminal and from this directory:")}`,

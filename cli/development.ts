@@ -16,10 +16,15 @@ import { startBank } from "../examples/bank/server.ts"
 import { startIssuer, type Issuer } from "../examples/issuer/server.ts"
 import { startSink } from "../examples/sink/server.ts"
 import type { Config } from "../src/config/config.ts"
+import { normalizeKeyId } from "../src/core/certificate.ts"
+import { ensureAssertionKeys } from "./assertion-keys.ts"
+import { createBankProof } from "./bank-proof.ts"
 import { loadAccepted } from "./configuration.ts"
+import { startCrlServer } from "./crl-server.ts"
 import { ensureDevelopmentPki } from "./pki.ts"
+import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import type { Pki } from "./pki/ensure.ts"
-import type { Paint } from "./terminal.ts"
+import { printable, type Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 import { startWorkerProcess } from "./worker-process.ts"
 import { findConfigFile, readEnvironment } from "./wrangler-file.ts"
@@ -78,6 +83,10 @@ export interface Development {
 const LOOPBACK = "127.0.0.1"
 /** What the queue takes from an isolate's flush to the sink on one machine, with room, in ms. */
 const QUEUE_MOMENT_MS = 200
+/** How often the Worker is told to look after its duties, in ms. */
+const DUTIES_PERIOD_MS = 30_000
+/** How often the Worker fetches the development CA's list at most: a revocation is something to watch here. */
+const CRL_REFRESH = "1s"
 
 /** Starts everything and returns once the edge accepts connections. */
 export async function startDevelopment(options: DevelopmentOptions): Promise<Development> {
@@ -100,9 +109,20 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const sink = options.samples ? await startSink({ host: LOOPBACK, port: 0, onRecord: options.onRecord }) : undefined
     const stopSink = once(async () => sink?.close())
     closers.push(stopSink)
+    let edgePort = 0
+    const proof = createBankProof(LOOPBACK, () => edgePort, await readFile(pki.ca.certificatePath, "utf8"))
+    proof.use(config)
     const bank =
       options.samples && config.origins.some(({ name }) => name === "bank")
-        ? await startBank({ host: LOOPBACK, port: 0 })
+        ? await startBank({
+            host: LOOPBACK,
+            port: 0,
+            prove: (request) => proof.prove(request),
+            onUnproven: ({ method, url = "" }, reason) => {
+              const text = `the bank refused ${method} ${printable(url)}: ${reason}`
+              options.onNotice({ level: "warn", text })
+            },
+          })
         : undefined
     const stopBank = once(async () => bank?.close())
     closers.push(stopBank)
@@ -111,9 +131,17 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     closers.push(async () => issuer?.close())
     const issuerUrl = issuer && `http://${LOOPBACK}:${issuer.port}`
     const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
+    const crlServer = await startCrlServer(LOOPBACK, pki.crlPath)
+    closers.push(() => crlServer.close())
     const assertionKey = randomBytes(32)
-    const overridesOf = (vars: Readonly<Record<string, unknown>>, overrides = options.overrides) => ({
+    const overridesOf = async (
+      vars: Readonly<Record<string, unknown>>,
+      { assertion }: Config,
+      overrides = options.overrides,
+    ) => ({
+      ...(await ensureAssertionKeys(assertion?.keys ?? [], options.state)),
       ...overrides,
+      ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
       ORIGINS: withMember(withMember(vars["ORIGINS"], "bank", { url: bankUrl }), ISSUER_ORIGIN, { url: issuerUrl }),
       TOKENS: withMember(vars["TOKENS"], ISSUER_TOKENS, { jwks_url: issuerUrl && `${issuerUrl}/jwks` }),
       ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: [{ kind: "otlp", url: sinkUrl }] }),
@@ -124,7 +152,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const worker = await startWorkerProcess({
       configFile: file,
       environment: options.environment,
-      overrides: overridesOf(environment.vars),
+      overrides: await overridesOf(environment.vars, config),
       stateDirectory: join(resolve(options.state), `worker-${options.port}`),
       onConsole: ({ level, message }) => {
         // Events arrive by the sink; what is left is for people.
@@ -147,16 +175,29 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       onEvent: (event) => noticeOf(event).forEach(options.onNotice),
     })
     closers.push(() => edge.close())
+    edgePort = edge.port
     const reload = async (overrides = options.overrides): Promise<void> => {
       const fresh = read(overrides)
       // A new client gets its certificate, a new host its name in the server's.
       const freshPki = await ensureDevelopmentPki(fresh.environment, fresh.config.hosts, options.state)
       const material = await readMaterial(freshPki, fresh.config)
-      await worker.reload(overridesOf(fresh.environment.vars, overrides))
+      await worker.reload(await overridesOf(fresh.environment.vars, fresh.config, overrides))
       edge.reload(material)
+      proof.use(fresh.config)
+      await worker.trigger()
     }
+    const takeList = async (): Promise<void> => {
+      edge.reload({ crls: [await readFile(pki.crlPath, "utf8")] })
+      await worker.trigger()
+    }
+    await worker.trigger()
+    const duties = setInterval(() => void worker.trigger().catch(() => {}), DUTIES_PERIOD_MS)
+    closers.push(async () => clearInterval(duties))
     if (options.watches) {
-      const watchers = watchSources(file, reload, options.onNotice)
+      const watchers = [
+        ...watchSources(file, reload, options.onNotice),
+        watchList(pki.crlPath, takeList, options.onNotice),
+      ]
       closers.push(async () => watchers.forEach((watcher) => watcher.close()))
     }
     const [host = "localhost"] = config.hosts
@@ -217,6 +258,17 @@ function withoutSinks(vars: Readonly<Record<string, unknown>>): Readonly<Record<
   )
 }
 
+/** Names the development CA's certificate and where its list is, unless the configuration has a list of its own for it. */
+function withList(issuers: unknown, certificate: string, url: string): unknown {
+  const table = (issuers ?? {}) as Readonly<Record<string, { readonly ski: string; readonly crl?: unknown }>>
+  return Object.fromEntries(
+    Object.entries(table).map(([name, issuer]) => {
+      const isOurs = normalizeKeyId(issuer.ski) === DEVELOPMENT_SKI && issuer.crl === undefined
+      return [name, isOurs ? { ...issuer, certificate, crl: { url, refresh: CRL_REFRESH } } : issuer]
+    }),
+  )
+}
+
 const ISSUER_ORIGIN = "issuer"
 const ISSUER_TOKENS = "sample"
 
@@ -242,27 +294,10 @@ function watchSources(
   reload: () => Promise<void>,
   onNotice: (notice: Notice) => void,
 ): readonly FSWatcher[] {
-  let timer: NodeJS.Timeout | undefined
-  let running = Promise.resolve()
-  const schedule = (): void => {
-    clearTimeout(timer)
-    timer = setTimeout(() => {
-      running = running.then(reload).then(
-        () => onNotice({ level: "info", text: "configuration and sources taken over" }),
-        (error: unknown) =>
-          onNotice({
-            level: "error",
-            text: `kept the running version: ${error instanceof Error ? error.message : String(error)}`,
-          }),
-      )
-    }, 200)
-  }
+  const schedule = settle(reload, "configuration and sources taken over", onNotice)
   const root = dirname(file)
   return [
-    // The directory, not the file: editors put a new file in the place of the old one.
-    watch(root, (_, name) => {
-      if (name === null || name === basename(file)) schedule()
-    }),
+    watchFile(file, schedule),
     ...["src", "durable-objects"].flatMap((folder) => {
       try {
         return [watch(join(root, folder), { recursive: true }, schedule)]
@@ -271,6 +306,37 @@ function watchSources(
       }
     }),
   ]
+}
+
+/** Watches the revocation list, which `sekisho pki revoke` replaces. */
+function watchList(path: string, take: () => Promise<void>, onNotice: (notice: Notice) => void): FSWatcher {
+  return watchFile(path, settle(take, "revocation list taken over", onNotice))
+}
+
+/** The directory, not the file: whoever writes a file as a whole puts a new one in the place of the old one. */
+function watchFile(path: string, onChange: () => void): FSWatcher {
+  return watch(dirname(path), (_, name) => {
+    if (name === null || name === basename(path)) onChange()
+  })
+}
+
+/** Returns what runs `take` once changes have settled, one run after the other, and tells how it went. */
+function settle(take: () => Promise<void>, done: string, onNotice: (notice: Notice) => void): () => void {
+  let timer: NodeJS.Timeout | undefined
+  let running = Promise.resolve()
+  return () => {
+    clearTimeout(timer)
+    timer = setTimeout(() => {
+      running = running.then(take).then(
+        () => onNotice({ level: "info", text: done }),
+        (error: unknown) =>
+          onNotice({
+            level: "error",
+            text: `kept the running version: ${error instanceof Error ? error.message : String(error)}`,
+          }),
+      )
+    }, 200)
+  }
 }
 
 /** What the edge decided by itself, in words. Handshakes without a word of TLS are noise on any open port. */

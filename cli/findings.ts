@@ -6,6 +6,8 @@ import { configurationVariables } from "../src/config/load.ts"
 import { IP_LIMIT_PERIOD_SECONDS, VARIABLE_BYTES_MAX, VARIABLE_WARN_RATIO } from "../src/core/bounds.ts"
 import { findUnreachable } from "../src/core/route.ts"
 import { formatDuration } from "../src/core/time.ts"
+import { isWorkloadId } from "../src/core/spiffe-id.ts"
+import { checkRules } from "./client-rules.ts"
 import type { WranglerEnvironment } from "./wrangler-file.ts"
 
 /** One finding. An error stops a deployment or leaves the gateway without a part it needs; a warning is for thought. */
@@ -20,16 +22,20 @@ export function findFindings(
   environment: WranglerEnvironment,
   config: Config,
   developmentSki: string,
+  nowMs: number,
 ): readonly Finding[] {
   return [
     ...checkBindings(environment, config),
+    ...checkRevocation(environment, config),
     ...checkExposure(environment),
     ...checkVariableSizes(environment),
     ...checkClients(environment, config, developmentSki),
+    ...config.clients.flatMap((client) => checkRules(client, config.certificateWarningMs, nowMs)),
     ...checkRoutes(config),
     ...checkLimits(config),
     ...checkGuards(config),
     ...checkTokens(environment, config),
+    ...checkAssertions(config),
     ...checkSinks(config),
   ]
 }
@@ -80,6 +86,26 @@ function checkBindings(
   return findings
 }
 
+function checkRevocation(
+  { crons, objectBindings, sqliteClasses }: WranglerEnvironment,
+  config: Config,
+): readonly Finding[] {
+  if ([...config.issuers.values()].every(({ crl }) => crl === undefined)) return []
+  const findings: Finding[] = []
+  if (!objectBindings.some(({ name, class_name: c }) => name === "REVOCATION_LIST" && c === "RevocationList")) {
+    const text =
+      'lacks { name = "REVOCATION_LIST", class_name = "RevocationList" }: clients of CAs with crl would be refused'
+    findings.push(error("durable_objects.bindings", `${text} with 503`))
+  }
+  if (!sqliteClasses.includes("RevocationList"))
+    findings.push(error("migrations", 'lacks new_sqlite_classes = ["RevocationList"], in a tag of its own'))
+  if (crons.length === 0) {
+    const text = 'is empty: revocation lists would be fetched only behind requests; add "*/5 * * * *"'
+    findings.push(warning("triggers.crons", text))
+  }
+  return findings
+}
+
 function checkExposure({ name, vars, workersDev, previewUrls }: WranglerEnvironment): readonly Finding[] {
   const findings: Finding[] = []
   if (workersDev !== false)
@@ -126,15 +152,13 @@ function checkVariableSizes({ vars }: WranglerEnvironment): readonly Finding[] {
   })
 }
 
-/** A SPIFFE id that SPIFFE itself does not allow is in no certificate that a SPIFFE-aware CA issues. */
-const SPIFFE_ID = /^spiffe:\/\/[a-z0-9._-]{1,255}(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]+)+$/
-
 function checkClients({ vars }: WranglerEnvironment, config: Config, developmentSki: string): readonly Finding[] {
   return config.clients.flatMap(({ id, certificates }) => {
     const unmatchable = certificates.flatMap((match) => {
-      if (match.kind === "san-uri" && match.sanUri.startsWith("spiffe:") && !SPIFFE_ID.test(match.sanUri))
+      if (match.kind === "san-uri" && match.sanUri.startsWith("spiffe:") && !isWorkloadId(match.sanUri))
+        // No CA that knows SPIFFE issues a certificate with what SPIFFE does not allow.
         return [`${match.sanUri} is no SPIFFE id`]
-      if (match.kind !== "fingerprint" && match.issuerSki === developmentSki && vars["PLATFORM"] === "cloudflare") {
+      if ("issuerSki" in match && match.issuerSki === developmentSki && vars["PLATFORM"] === "cloudflare") {
         return ["its issuer is the development CA, which Cloudflare does not trust"]
       }
       return []
@@ -216,6 +240,27 @@ function checkTokens(
   return clients
     .filter(({ id, oauthClients }) => !(oauthClients.size === 1 && oauthClients.has(id)))
     .map(({ place }) => warning(`${place}.oauth_clients`, "has no effect: TOKENS names no authorization server"))
+}
+
+function checkAssertions({ assertion, origins, routes }: Config): readonly Finding[] {
+  if (assertion === undefined) return []
+  const asserted = origins.filter((origin) => origin.assertion !== undefined)
+  if (asserted.length === 0)
+    return [warning("GATEWAY.assertion", "has no effect: no origin has assertion = true, so nothing is signed")]
+  const placeOf = new Map<string, string>()
+  const shared = asserted.flatMap(({ assertion, name, url }) => {
+    const audience = assertion?.audience ?? ""
+    const other = placeOf.get(audience)
+    placeOf.set(audience, url.authority)
+    if (other === undefined || other === url.authority) return []
+    const text = `has the audience "${audience}" of an origin on another host: what is asserted to one of them is believed by the other`
+    return [warning(`ORIGINS.${name}.assertion`, text)]
+  })
+  if (routes.some(({ action }) => action.kind === "jwks")) return shared
+  return [
+    ...shared,
+    warning("ROUTES", "has no route with jwks = true: origins cannot fetch the keys that assertions are verified with"),
+  ]
 }
 
 function checkSinks(config: Config): readonly Finding[] {

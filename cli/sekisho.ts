@@ -28,6 +28,25 @@ const HELP = `
              --state <dir>      where to put it: <dir>/pki (.sekisho)
              --renew            issue every certificate anew under the same CA
              --replace-ca       make a new CA; the old one is kept as ca.pem.bak-<time>
+
+  pki rotate <client>
+           give a client of the development PKI a second certificate, and print the rules that retire the first
+             --config, --env, --state  as above
+             --overlap <time>   how long both are to pass (7d)
+
+  pki revoke <client>
+           put the client's development certificate on the revocation list; a gateway that runs takes it over
+             --config, --env, --state as above
+
+  crl <file>
+           show what a certificate revocation list says, and whether the gateway would use it
+             --ca <file>        certificate of the CA, to verify the signature with
+             --serial <hex>     ask about one serial number
+
+  keys     make a private key that signs assertions to origins, for "wrangler secret put"
+             --alg <name>       ES256 or EdDSA (ES256)
+             --kid <name>       its name in the published set (its thumbprint)
+             --public           show the public part of the key on standard input instead
 `
 
 const FILE_FLAGS = { config: { type: "string", default: "wrangler.toml" }, env: { type: "string" } } as const
@@ -57,8 +76,10 @@ async function run(argv: readonly string[]): Promise<number> {
       return runCheck({ config: values.config, environment: values.env })
     }
     case "pki": {
-      const { values } = parseArgs({
+      if (args[0] === "rotate") return rotate(args.slice(1))
+      const { values, positionals } = parseArgs({
         args,
+        allowPositionals: true,
         options: {
           ...FILE_FLAGS,
           ...STATE_FLAG,
@@ -66,7 +87,11 @@ async function run(argv: readonly string[]): Promise<number> {
           "replace-ca": { type: "boolean", default: false },
         },
       })
-      const { runPki } = await import("./pki.ts")
+      const [verb, client, ...rest] = positionals
+      if (verb !== undefined && (verb !== "revoke" || client === undefined || rest.length > 0))
+        throw new UsageError(`"sekisho pki" takes no words, or "revoke" or "rotate" and the id of one client.`)
+      const { runPki, runRevoke } = await import("./pki.ts")
+      if (client !== undefined) return runRevoke({ ...values, environment: values.env, client })
       return runPki({
         config: values.config,
         environment: values.env,
@@ -74,6 +99,27 @@ async function run(argv: readonly string[]): Promise<number> {
         renew: values.renew,
         replaceCa: values["replace-ca"],
       })
+    }
+    case "keys": {
+      const { values } = parseArgs({
+        args,
+        options: {
+          alg: { type: "string", default: "ES256" },
+          kid: { type: "string" },
+          public: { type: "boolean", default: false },
+        },
+      })
+      const { runKeys } = await import("./keys.ts")
+      return runKeys({ alg: values.alg, kid: values.kid, isPublic: values.public })
+    }
+    case "crl": {
+      const options = { ca: { type: "string" }, serial: { type: "string" } } as const
+      const { values, positionals } = parseArgs({ args, allowPositionals: true, options })
+      const [file, ...rest] = positionals
+      if (file === undefined || rest.length > 0)
+        throw new UsageError('"sekisho crl" takes one file: a revocation list, PEM or DER.')
+      const { runCrl } = await import("./crl.ts")
+      return runCrl({ file, ca: values.ca, serial: values.serial }, Date.now())
     }
     case undefined:
     case "help":
@@ -83,9 +129,22 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0
     default:
       throw new UsageError(
-        `There is no command "${command}". Commands: dev, check, pki. "sekisho help" describes them.`,
+        `There is no command "${command}". Commands: dev, check, pki, crl, keys. "sekisho help" describes them.`,
       )
   }
+}
+
+async function rotate(args: readonly string[]): Promise<number> {
+  const { positionals, values } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: { ...FILE_FLAGS, ...STATE_FLAG, overlap: { type: "string", default: "7d" } },
+  })
+  const [id, ...others] = positionals
+  if (id === undefined || others.length > 0)
+    throw new UsageError('"sekisho pki rotate" takes one client, such as "sekisho pki rotate acme".')
+  const { runRotate } = await import("./pki.ts")
+  return runRotate(id, { ...values, environment: values.env })
 }
 
 function parsePort(text: string): number {

@@ -39,6 +39,8 @@ export interface WorkerProcess {
   readonly bundleBytes: number
   /** Bundles again and replaces the running Worker, with new overrides if given; state is kept. */
   reload(overrides?: Readonly<Record<string, unknown>>): Promise<void>
+  /** Does what a cron trigger does on the platform: here no clock pulls it. */
+  trigger(): Promise<void>
   close(): Promise<void>
 }
 
@@ -56,6 +58,10 @@ export async function startWorkerProcess(options: WorkerProcessOptions): Promise
     bundleBytes: first.bundleBytes,
     async reload(overrides = options.overrides) {
       await miniflare.setOptions((await createOptions(options, overrides, Number(url.port))).miniflareOptions)
+    },
+    async trigger() {
+      const worker = await miniflare.getWorker()
+      await worker.scheduled()
     },
     close: () => miniflare.dispose(),
   }

@@ -15,6 +15,7 @@ export interface WranglerEnvironment {
   readonly previewUrls: boolean | undefined
   readonly objectBindings: readonly { readonly name: string; readonly class_name: string }[]
   readonly sqliteClasses: readonly string[]
+  readonly crons: readonly string[]
   readonly rateLimits: readonly { readonly name: string; readonly simple: { readonly period: number } }[]
   readonly queueProducers: readonly { readonly binding: string; readonly queue: string }[]
   readonly queueConsumers: readonly { readonly queue: string; readonly dead_letter_queue?: string | undefined }[]
@@ -55,6 +56,7 @@ export function readEnvironment(file: string, name: string | undefined): Wrangle
     sqliteClasses: config.migrations.flatMap(
       (migration: { readonly new_sqlite_classes?: string[] }) => migration.new_sqlite_classes ?? [],
     ),
+    crons: config.triggers.crons ?? [],
     rateLimits: config.ratelimits ?? [],
     queueProducers: config.queues.producers ?? [],
     queueConsumers: config.queues.consumers ?? [],

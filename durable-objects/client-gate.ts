@@ -7,16 +7,17 @@
  * Nothing that decides is kept in memory: an instance that was replaced without noticing has no state of its own to admit
  * from. Called by the `client-gate` stage over RPC; no rule is decided here.
  *
- * Stored: `gate`, one row of JSON with a version (`GateState`); `stopped`, one row of JSON (`StoppedState`); `outbox`, a row of
- * JSON for each record of a guard (`GuardRecord`) that the queue has not taken yet.
+ * Stored: `gate`, one row of JSON with a version (`GateState`); `stopped`, one row of JSON (`StoppedState`); `certificates`, one
+ * row of JSON (`CertificateWatch`); `outbox`, a row of JSON for each record (`ObjectRecord`) that the queue has not taken yet.
  */
 import { DurableObject } from "cloudflare:workers"
 import { releaseLeases } from "../src/core/admission.ts"
-import { GUARD_RECORDS_MAX, RECORD_RETRY_MS } from "../src/core/bounds.ts"
+import { RECORD_RETRY_MS } from "../src/core/bounds.ts"
+import { EMPTY_WATCH, noteCertificate, restoreWatch, reviewCertificates } from "../src/core/certificate-watch.ts"
+import type { CertificateNote, RuleEnd, WatchStep } from "../src/core/certificate-watch.ts"
 import { admitRequest, lendTokens, withGuards } from "../src/core/client-gate.ts"
 import type { GateDecision, GateRequest, LeaseGrant } from "../src/core/client-gate.ts"
-import { formatEventJson } from "../src/core/event.ts"
-import type { GuardRecord } from "../src/core/event.ts"
+import type { ObjectRecord } from "../src/core/event.ts"
 import { administerGuard, recordOutcomes, settleGuards } from "../src/core/gate-guards.ts"
 import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../src/core/gate-guards.ts"
 import { inspectGate } from "../src/core/gate-report.ts"
@@ -32,6 +33,7 @@ import type { NamedLimit } from "../src/core/limit.ts"
 import type { OutcomeResult } from "../src/core/outcome.ts"
 import { recordStopped, restoreStopped } from "../src/core/stopped.ts"
 import type { StoppedReport } from "../src/core/stopped.ts"
+import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"
 
 /**
  * One row for everything that decides: one row is read and at most one written per call however many limits and guards
@@ -40,21 +42,30 @@ import type { StoppedReport } from "../src/core/stopped.ts"
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS gate (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS stopped (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL) STRICT;`
-const READ = { gate: "SELECT state FROM gate", stopped: "SELECT state FROM stopped" } as const
+CREATE TABLE IF NOT EXISTS certificates (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
+${OUTBOX_SCHEMA}`
+const READ = {
+  gate: "SELECT state FROM gate",
+  stopped: "SELECT state FROM stopped",
+  certificates: "SELECT state FROM certificates",
+} as const
 const WRITE = {
   gate: "INSERT INTO gate (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
   stopped: "INSERT INTO stopped (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+  certificates:
+    "INSERT INTO certificates (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state",
 } as const
 
 /** The Durable Object class behind the binding `CLIENT_GATE`. */
 export class ClientGate extends DurableObject<Env> {
   readonly #sql: SqlStorage
+  readonly #outbox: Outbox
   #hasTables = true
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#sql = ctx.storage.sql
+    this.#outbox = new Outbox(this.#sql, env.EVENTS, "guard")
     // Synchronous, so no call can come in between and nothing has to block.
     this.#sql.exec(SCHEMA)
   }
@@ -89,7 +100,7 @@ export class ClientGate extends DurableObject<Env> {
   record(outcome: { readonly id: string; readonly result: OutcomeResult }, guards: readonly GuardOutcome[]): boolean {
     const nowMs = Date.now()
     const before = this.#load(nowMs)
-    const step = recordOutcomes(before.guards, guards, outcome, nowMs, Math.random())
+    const step = recordOutcomes(before.guards, guards, outcome, nowMs, Math.random(), before.lostAtMs)
     this.#keep(before, withGuards(before, step.guards), step.events)
     return step.isOpen
   }
@@ -113,6 +124,19 @@ export class ClientGate extends DurableObject<Env> {
     if (after !== before) this.#sql.exec(WRITE.stopped, JSON.stringify(after))
   }
 
+  /** Takes a certificate that this client uses, and puts on record that it ends within `warningMs`. Once a day for each. */
+  noteCertificate(note: CertificateNote, warningMs: number): void {
+    this.#watch((watch, clientId) => noteCertificate(watch, clientId, note, warningMs, Date.now()))
+  }
+
+  /**
+   * Puts on record which of the certificates that this client has used lately, and which of the given windows, end within
+   * `warningMs`. What was told today is not told again.
+   */
+  reviewCertificates(rules: readonly RuleEnd[], warningMs: number): void {
+    this.#watch((watch, clientId) => reviewCertificates(watch, clientId, rules, warningMs, Date.now()))
+  }
+
   /** Returns how limits, leases and guards stand now, and what was stopped. Changes nothing. */
   inspect(): GateReport {
     const nowMs = Date.now()
@@ -129,7 +153,7 @@ export class ClientGate extends DurableObject<Env> {
   administer(guard: GuardDemand, action: AdminAction): boolean {
     const nowMs = Date.now()
     const before = this.#load(nowMs)
-    const step = administerGuard(before.guards, guard, action, nowMs)
+    const step = administerGuard(before.guards, guard, action, nowMs, before.lostAtMs)
     this.#keep(before, withGuards(before, step.guards), step.events)
     return step.isApplied
   }
@@ -146,20 +170,34 @@ export class ClientGate extends DurableObject<Env> {
       const nowMs = Date.now()
       const before = this.#load(nowMs)
       const { guards, events } = settleGuards(before.guards, nowMs)
-      const after = withGuards(before, guards)
-      this.#keep(before, after, events)
-      const isDelivered = await this.#deliver()
+      this.#store(before, withGuards(before, guards), events)
+      const isDelivered = await this.#outbox.deliver()
       if (!isDelivered) return
-      const isOver = this.#isKeyed && isForgettable(this.#load(Date.now()), Date.now())
+      const isOver = this.#isKeyed && !this.#hasWaiting && isForgettable(this.#load(Date.now()), Date.now())
       if (isOver) await this.#forget()
-      else await this.#schedule(this.#load(Date.now()))
+      else await this.#schedule()
     } catch (error) {
       logFailure("gate_alarm_failed", error)
     }
   }
 
+  #watch(step: (watch: WatchStep["watch"], clientId: string) => WatchStep): void {
+    const subject = this.#subject
+    if (subject.keyKind !== "client") return
+    const stored = this.#read("certificates")
+    const before = stored === undefined ? EMPTY_WATCH : restoreWatch(stored)
+    const { watch, records } = step(before, subject.clientId)
+    if (watch !== before) this.#sql.exec(WRITE.certificates, JSON.stringify(watch))
+    if (this.#enqueue(records)) this.ctx.waitUntil(this.#report())
+  }
+
   get #isKeyed(): boolean {
     return this.#subject.keyKind !== "client"
+  }
+
+  /** Whether the queue has not taken everything yet. */
+  get #hasWaiting(): boolean {
+    return this.#sql.exec("SELECT 1 FROM outbox LIMIT 1").toArray().length > 0
   }
 
   get #subject(): GateSubject {
@@ -176,60 +214,44 @@ export class ClientGate extends DurableObject<Env> {
     return this.#sql.exec(READ[table]).toArray()[0]?.["state"]
   }
 
-  /** Stores a state and what has to be reported in the same turn, so that neither can be there without the other. */
+  /** Stores a state and what has to be reported, and sees to it that it is. */
   #keep(before: GateState, after: GateState, events: readonly NamedGuardEvent[]): void {
-    if (after !== before) this.#sql.exec(WRITE.gate, JSON.stringify(after))
-    for (const { guard, event } of events) {
-      const record = guardRecordOf(event, { guard, ...this.#subject })
-      this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(record))
-      console.log(formatEventJson(record))
-    }
+    this.#store(before, after, events)
     const isNewKey = this.#isKeyed && before === EMPTY_GATE_STATE && after !== before
-    if (events.length > 0) this.ctx.waitUntil(this.#report(after))
-    else if (isNewKey) this.ctx.waitUntil(this.#schedule(after))
+    if (events.length > 0) this.ctx.waitUntil(this.#report())
+    else if (isNewKey) this.ctx.waitUntil(this.#schedule())
   }
 
-  async #report(state: GateState): Promise<void> {
+  /** Stores both in the same turn, so that neither can be there without the other. */
+  #store(before: GateState, after: GateState, events: readonly NamedGuardEvent[]): void {
+    if (after !== before) this.#sql.exec(WRITE.gate, JSON.stringify(after))
+    this.#enqueue(events.map(({ guard, event }) => guardRecordOf(event, { guard, ...this.#subject })))
+  }
+
+  /** Keeps records until the queue has taken them. Returns whether there are any. */
+  #enqueue(records: readonly ObjectRecord[]): boolean {
+    for (const record of records) {
+      this.#outbox.add(record)
+    }
+    return records.length > 0
+  }
+
+  async #report(): Promise<void> {
     try {
       // The alarm first: should the queue not take the records, or this instance end, they are offered again.
       await this.ctx.storage.setAlarm(Date.now() + RECORD_RETRY_MS)
-      if (await this.#deliver()) await this.#schedule(state)
+      if (await this.#outbox.deliver()) await this.#schedule()
     } catch (error) {
       logFailure("guard_record_delayed", error)
     }
   }
 
-  /** Offers all waiting records to the queue. Returns false when it did not take them. */
-  async #deliver(): Promise<boolean> {
-    this.#dropExcess()
-    const waiting = this.#sql
-      .exec<{ id: number; record: string }>("SELECT id, record FROM outbox ORDER BY id")
-      .toArray()
-    const last = waiting.at(-1)
-    if (last === undefined) return true
-    if (this.env.EVENTS !== undefined) {
-      const events = waiting.map(({ record }) => JSON.parse(record) as GuardRecord)
-      try {
-        await this.env.EVENTS.send({ version: 1, events, dropped: 0 })
-      } catch (error) {
-        logFailure("guard_record_delayed", error)
-        return false
-      }
-    }
-    this.#sql.exec("DELETE FROM outbox WHERE id <= ?", last.id)
-    return true
-  }
-
-  #dropExcess(): void {
-    const { rowsWritten } = this.#sql.exec(
-      "DELETE FROM outbox WHERE id <= (SELECT MAX(id) FROM outbox) - ?",
-      GUARD_RECORDS_MAX,
-    )
-    if (rowsWritten > 0) logFailure("guard_records_dropped", rowsWritten)
-  }
-
-  async #schedule(state: GateState): Promise<void> {
-    const wakeMs = nextWakeMs(state, this.#isKeyed)
+  /** Sets the alarm for what is stored now: other calls may have come in while the queue was asked. */
+  async #schedule(): Promise<void> {
+    // Whoever put a record there meanwhile has set the alarm that offers it again.
+    if (this.#hasWaiting) return
+    const nowMs = Date.now()
+    const wakeMs = nextWakeMs(this.#load(nowMs), this.#isKeyed, nowMs)
     if (wakeMs === null) await this.ctx.storage.deleteAlarm()
     else await this.ctx.storage.setAlarm(wakeMs)
   }
@@ -238,8 +260,4 @@ export class ClientGate extends DurableObject<Env> {
     this.#hasTables = false
     await this.ctx.storage.deleteAll()
   }
-}
-
-function logFailure(event: string, reason: unknown): void {
-  console.error(JSON.stringify({ level: "error", event, reason: String(reason) }))
 }

@@ -4,10 +4,12 @@
 import type { BucketState } from "../src/core/gcra.ts"
 import { EMPTY_LEDGER } from "../src/core/lease-ledger.ts"
 import type { LeaseLedger } from "../src/core/lease-ledger.ts"
-import type { BucketMember } from "../src/core/lease-member.ts"
-import type { LeaseMember } from "../src/core/lease-member.ts"
+import { isRefilling } from "../src/core/lease-member.ts"
+import type { LeaseMember, LeasePool } from "../src/core/lease-member.ts"
+import type { LendableMember } from "../src/core/lease-pool.ts"
 import type { LeaseCall } from "../src/core/lease-protocol.ts"
 import type { LeaseHolder } from "../src/core/lease-holder.ts"
+import type { QuotaState } from "../src/core/quota.ts"
 
 /** A mistake: what is left out or done differently. */
 export const MUTATIONS = [
@@ -27,18 +29,56 @@ export const MUTATIONS = [
   "grant-while-blocked",
   // A step that had to be durable is not.
   "forgets-grants",
+  // What is handed back is credited whenever it is named.
+  "return-credited-twice",
+  // What is handed back is credited to a quota whose next window has begun.
+  "return-of-old-window",
+  // What is handed back is credited to buckets, which have refilled for it.
+  "return-to-buckets",
+  // The tokens of an answer that was never taken are credited to a quota whose next window has begun.
+  "reclaim-across-windows",
+  // A lease on a quota outlives its window.
+  "lease-across-windows",
 ] as const
 
 export type Mutation = (typeof MUTATIONS)[number]
 
-/** A bucket member, right or wrong, with what is stored of it. */
+/** A limit, right or wrong, with what is stored of it. */
 export interface SimulatedMember extends LeaseMember<SimulatedMember> {
-  readonly state: BucketState
+  readonly state: BucketState | QuotaState
 }
 
 /** Returns the member as the mistake makes it. */
-export function mutateMember(member: BucketMember, mutation: Mutation | undefined): SimulatedMember {
-  return mutation === "without-outstanding-cap" ? new UncappedMember(member) : member
+export function mutateMember(member: LendableMember, mutation: Mutation | undefined): SimulatedMember {
+  if (mutation === "without-outstanding-cap" && isRefilling(member)) return new MutantMember(member, mutation)
+  return mutation === "lease-across-windows" ? new MutantMember(member, mutation) : member
+}
+
+/** Returns the pool as the mistake makes it, right before it gets a call. */
+export function mutateReturn(
+  pool: LeasePool<SimulatedMember>,
+  mutation: Mutation | undefined,
+  ledger: LeaseLedger,
+  call: LeaseCall,
+  nowMs: number,
+): LeasePool<SimulatedMember> {
+  const record = ledger.holders.find(({ boot }) => boot === call.boot)
+  if (mutation === undefined || record === undefined || call.seq <= record.seq) return pool
+  const returned = call.returned?.tokens ?? 0
+  const isNew = (call.returned?.lease ?? 0) > record.returned
+  const untaken = call.lease < record.seq ? record.answer.granted : 0
+  const mutated = record.names.map((name, index) => {
+    const member = pool[name]
+    if (member === undefined) return []
+    if (isRefilling(member)) return [[name, mutation === "return-to-buckets" && isNew ? member.give(returned) : member]]
+    const settled = member.settle(0, nowMs)
+    const isOld = settled.sinceMs !== record.since[index]
+    const isTwice = mutation === "return-credited-twice" && !isNew && !isOld
+    const isLate = mutation === "return-of-old-window" && isNew && isOld
+    const isReclaimed = mutation === "reclaim-across-windows" && isOld
+    return [[name, settled.give((isTwice || isLate ? returned : 0) + (isReclaimed ? untaken : 0))]]
+  })
+  return { ...pool, ...Object.fromEntries(mutated.flat()) }
 }
 
 /** Returns the holder as the mistake makes it, right before it takes an answer. */
@@ -57,23 +97,24 @@ export function mutateLedger(ledger: LeaseLedger, mutation: Mutation | undefined
 }
 
 /** Returns what a restarted object starts from. */
-export function mutateRestart<T extends { readonly ledger: LeaseLedger; readonly buckets: object }>(
-  durable: T,
-  mutation: Mutation | undefined,
-): T {
+export function mutateRestart<
+  T extends { readonly ledger: LeaseLedger; readonly buckets: object; readonly quotas: object },
+>(durable: T, mutation: Mutation | undefined): T {
   if (mutation === "restart-forgets-leases") return { ...durable, ledger: EMPTY_LEDGER }
-  if (mutation === "restart-forgets-all") return { ...durable, ledger: EMPTY_LEDGER, buckets: {} }
+  if (mutation === "restart-forgets-all") return { ...durable, ledger: EMPTY_LEDGER, buckets: {}, quotas: {} }
   return durable
 }
 
-class UncappedMember implements SimulatedMember {
-  readonly #member: BucketMember
+class MutantMember implements SimulatedMember {
+  readonly #member: SimulatedMember
+  readonly #mutation: Mutation
 
-  constructor(member: BucketMember) {
+  constructor(member: SimulatedMember, mutation: Mutation) {
     this.#member = member
+    this.#mutation = mutation
   }
 
-  get state(): BucketState {
+  get state(): BucketState | QuotaState {
     return this.#member.state
   }
 
@@ -90,26 +131,42 @@ class UncappedMember implements SimulatedMember {
   }
 
   get validMs(): number {
-    return this.#member.validMs
+    return this.#mutation === "lease-across-windows" ? Number.POSITIVE_INFINITY : this.#member.validMs
   }
 
-  settle(_outstanding: number, nowMs: number): UncappedMember {
-    return new UncappedMember(this.#member.settle(0, nowMs))
+  get sinceMs(): number {
+    return this.#member.sinceMs
   }
 
-  adopt(_outstanding: number): UncappedMember {
-    return new UncappedMember(this.#member.adopt(0))
+  settle(outstanding: number, nowMs: number): SimulatedMember {
+    return this.#with(this.#member.settle(this.#lent(outstanding), nowMs))
   }
 
-  take(n: number): UncappedMember {
-    return new UncappedMember(this.#member.take(n))
+  adopt(outstanding: number): SimulatedMember {
+    return this.#with(this.#member.adopt(this.#lent(outstanding)))
   }
 
-  give(n: number): UncappedMember {
-    return new UncappedMember(this.#member.give(n))
+  take(n: number): SimulatedMember {
+    return this.#with(this.#member.take(n))
+  }
+
+  give(n: number): SimulatedMember {
+    return this.#with(this.#member.give(n))
+  }
+
+  isOverdrawn(outstanding: number): boolean {
+    return this.#member.isOverdrawn(outstanding)
   }
 
   waitMs(n: number): number {
     return this.#member.waitMs(n)
+  }
+
+  #lent(outstanding: number): number {
+    return this.#mutation === "without-outstanding-cap" ? 0 : outstanding
+  }
+
+  #with(member: SimulatedMember): SimulatedMember {
+    return new MutantMember(member, this.#mutation)
   }
 }

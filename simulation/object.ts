@@ -1,5 +1,5 @@
 /**
- * The client's object in the simulation: the real ledger and the real buckets behind a store that survives restarts.
+ * The client's object in the simulation: the real ledger and the real limits behind a store that survives restarts.
  *
  * It keeps only what it must: a step that need not be durable is lost at the next restart, half of the time.
  */
@@ -8,17 +8,21 @@ import type { BucketState } from "../src/core/gcra.ts"
 import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../src/core/lease-grant.ts"
 import { EMPTY_LEDGER, parseLedger } from "../src/core/lease-ledger.ts"
 import type { LeaseLedger } from "../src/core/lease-ledger.ts"
-import { createBucketPool } from "../src/core/lease-member.ts"
+import type { LeasePool } from "../src/core/lease-member.ts"
+import { createLeasePool } from "../src/core/lease-pool.ts"
+import type { LendableStates } from "../src/core/lease-pool.ts"
 import type { LeaseAnswer, LeaseCall } from "../src/core/lease-protocol.ts"
+import type { NamedBucket, NamedQuota } from "../src/core/limit.ts"
+import { parseQuotaState } from "../src/core/quota.ts"
+import type { QuotaState } from "../src/core/quota.ts"
 import type { Checker } from "./checker.ts"
-import { mutateLedger, mutateMember, mutateRestart } from "./mutation.ts"
+import { mutateLedger, mutateMember, mutateRestart, mutateReturn } from "./mutation.ts"
 import type { Mutation, SimulatedMember } from "./mutation.ts"
 import type { Random } from "./random.ts"
-import type { Scenario, SimulatedLimit } from "./scenario.ts"
+import type { Drawn, Scenario } from "./scenario.ts"
 
-interface Stored {
+interface Stored extends LendableStates {
   readonly ledger: LeaseLedger
-  readonly buckets: Readonly<Record<string, BucketState>>
 }
 
 /** The object of the one client of a run. */
@@ -29,7 +33,7 @@ export class SimulatedObject {
   readonly #checker: Checker
   readonly #random: Random
   readonly #mutation: Mutation | undefined
-  #state: Stored = { ledger: EMPTY_LEDGER, buckets: {} }
+  #state: Stored = { ledger: EMPTY_LEDGER, buckets: {}, quotas: {} }
   #durable: Stored = this.#state
   #epoch = 0
   #blockedUntilMs = 0
@@ -46,6 +50,12 @@ export class SimulatedObject {
     return this.#state.ledger
   }
 
+  /** Returns what counts as used of a quota in the window of now. */
+  usedOf(name: string, nowMs: number): number {
+    const quota = this.#state.quotas[name]
+    return quota === undefined || quota.endMs <= this.#clock(nowMs) ? 0 : quota.used
+  }
+
   /** The longest that a lease can count from now on. */
   get longestLifeMs(): number {
     return this.longestTtlMs + this.#scenario.marginMs
@@ -59,32 +69,34 @@ export class SimulatedObject {
   block(nowMs: number, untilMs: number): void {
     this.#epoch += 1
     this.#blockedUntilMs = Math.max(this.#blockedUntilMs, untilMs)
-    const names = Object.keys(this.#state.buckets)
+    const names = [...Object.keys(this.#state.buckets), ...Object.keys(this.#state.quotas)]
     this.#checker.blocked(this.#state.ledger, names, { nowMs, untilMs, longestLifeMs: this.longestLifeMs })
   }
 
   /** The process ends and another starts from storage. */
   restart(): void {
-    const { ledger, buckets } = mutateRestart(this.#durable, this.#mutation)
+    const { ledger, buckets, quotas } = mutateRestart(this.#durable, this.#mutation)
     const stored: unknown = JSON.parse(JSON.stringify(ledger))
     const parsed = parseLedger(stored)
     if (parsed === undefined) throw new Error("The ledger does not survive storage")
-    const entries = Object.entries(buckets).map(([name, state]) => {
-      const bucket = parseBucketState(JSON.parse(JSON.stringify(state)))
-      if (bucket === undefined) throw new Error("The bucket does not survive storage")
-      return [name, bucket] as const
-    })
-    this.#state = { ledger: parsed, buckets: Object.fromEntries(entries) }
+    this.#state = {
+      ledger: parsed,
+      buckets: restored(buckets, parseBucketState),
+      quotas: restored(quotas, parseQuotaState),
+    }
     this.#durable = this.#state
+    this.#checker.restarted()
   }
 
   /** Answers a call. */
-  call(call: LeaseCall, limits: readonly SimulatedLimit[], nowMs: number): LeaseAnswer | null {
+  call(call: LeaseCall, drawn: Drawn, nowMs: number): LeaseAnswer | null {
+    const clockMs = this.#clock(nowMs)
+    const names = namesOf(drawn)
     const before = mutateLedger(this.#state.ledger, this.#mutation, call)
     const isBlocked = this.isBlocked(nowMs) && this.#mutation !== "grant-while-blocked"
     const terms = {
       ...LEASE_TERMS_DEFAULT,
-      names: limits.map(({ name }) => name),
+      names,
       ttlMs: this.#scenario.ttlMs,
       marginMs: this.#mutation === "without-margin" ? 0 : this.#scenario.marginMs,
       epoch: this.#epoch,
@@ -93,12 +105,16 @@ export class SimulatedObject {
       isSingle: this.#random.chance(this.#scenario.single),
       jitter: this.#random.next(),
     }
-    const step = grant(before, this.#pool(limits, nowMs), call, terms, nowMs)
+    const pool = mutateReturn(this.#pool(drawn, nowMs), this.#mutation, before, call, clockMs)
+    const step = grant(before, pool, call, terms, clockMs)
     if (step.ledger === before) return step.answer
-    this.#keep(step.ledger, step.pool, limits, step.mustPersist, nowMs)
+    this.#keep(step.ledger, step.pool, drawn, step.mustPersist, nowMs)
     if (step.answer !== null) {
-      this.longestTtlMs = Math.max(this.longestTtlMs, step.answer.ttlMs)
-      const left = Math.min(...limits.map(({ name }) => step.pool[name]?.available ?? 0))
+      const { ttlMs, granted, blockedForMs } = step.answer
+      // Decided here and now: what the isolate makes of it comes too late to be counted.
+      if (ttlMs === 0 && blockedForMs === 0 && granted > 0) this.#checker.admitted(names, granted, nowMs)
+      this.longestTtlMs = Math.max(this.longestTtlMs, ttlMs)
+      const left = Math.min(...names.map((name) => step.pool[name]?.available ?? 0))
       if (!isBlocked && left !== step.answer.left) {
         this.#checker.fail(nowMs, "refusal-honesty", `says ${step.answer.left} left of ${left}`)
       }
@@ -107,34 +123,63 @@ export class SimulatedObject {
   }
 
   /** Decides one request here. */
-  admit(limits: readonly SimulatedLimit[], cost: number, nowMs: number): boolean {
+  admit(drawn: Drawn, cost: number, nowMs: number): boolean {
     if (this.isBlocked(nowMs)) return false
-    const names = limits.map(({ name }) => name)
-    const step = admitDirect(this.#state.ledger, this.#pool(limits, nowMs), names, cost, nowMs)
-    this.#keep(step.ledger, step.pool, limits, step.isAdmitted, nowMs)
+    const pool = this.#pool(drawn, nowMs)
+    const step = admitDirect(this.#state.ledger, pool, namesOf(drawn), cost, this.#clock(nowMs))
+    this.#keep(step.ledger, step.pool, drawn, step.isAdmitted, nowMs)
     return step.isAdmitted
   }
 
-  #pool(limits: readonly SimulatedLimit[], nowMs: number): Readonly<Record<string, SimulatedMember>> {
-    const pool = createBucketPool(this.#state.buckets, limits, nowMs)
+  #clock(nowMs: number): number {
+    return nowMs + this.#scenario.clockMs
+  }
+
+  #pool({ limits, quotas }: Drawn, nowMs: number): LeasePool<SimulatedMember> {
+    const named = [
+      ...limits.map((limit): NamedBucket => ({ kind: "bucket", ...limit })),
+      ...quotas.map((quota): NamedQuota => ({ kind: "quota", ...quota, unit: "hour", timezone: "UTC" })),
+    ]
+    const pool = createLeasePool(this.#state, named, this.#clock(nowMs))
     const members = Object.entries(pool).map(([name, member]) => [name, mutateMember(member, this.#mutation)] as const)
     return Object.fromEntries(members)
   }
 
   #keep(
     ledger: LeaseLedger,
-    pool: Readonly<Record<string, SimulatedMember>>,
-    limits: readonly SimulatedLimit[],
+    pool: LeasePool<SimulatedMember>,
+    drawn: Drawn,
     mustPersist: boolean,
     nowMs: number,
   ): void {
-    const buckets = Object.fromEntries(Object.entries(pool).map(([name, { state }]) => [name, state]))
-    this.#state = { ledger, buckets }
+    const buckets: Record<string, BucketState> = {}
+    const quotas: Record<string, QuotaState> = {}
+    for (const [name, { state }] of Object.entries(pool)) {
+      if ("level" in state) buckets[name] = state
+      else quotas[name] = state
+    }
+    this.#state = { ledger, buckets, quotas }
     const isDurable = (mustPersist && this.#mutation !== "forgets-grants") || this.#random.chance(0.5)
     if (isDurable) this.#durable = this.#state
-    for (const limit of limits) this.#checker.configured(limit, isDurable, nowMs, this.longestLifeMs)
-    for (const [name, { level, periodMs, burst }] of Object.entries(buckets)) {
-      this.#checker.checkLevel(ledger, name, level / periodMs, burst, nowMs)
-    }
+    for (const limit of drawn.limits) this.#checker.configured(limit, isDurable, nowMs, this.longestLifeMs)
+    for (const quota of drawn.quotas) this.#checker.quotaConfigured(quota, nowMs)
+    for (const [name, bucket] of Object.entries(buckets)) this.#checker.checkBucket(ledger, name, bucket, nowMs)
   }
+}
+
+/** Returns the names of what a request draws on. */
+export function namesOf({ limits, quotas }: Drawn): readonly string[] {
+  return [...limits, ...quotas].map(({ name }) => name)
+}
+
+function restored<State>(
+  states: Readonly<Record<string, State>>,
+  parse: (value: unknown) => State | undefined,
+): Readonly<Record<string, State>> {
+  const entries = Object.entries(states).map(([name, state]) => {
+    const parsed = parse(JSON.parse(JSON.stringify(state)))
+    if (parsed === undefined) throw new Error(`The limit ${name} does not survive storage`)
+    return [name, parsed] as const
+  })
+  return Object.fromEntries(entries)
 }

@@ -32,7 +32,7 @@ function main(args: readonly string[]): number {
 
 function simulate(seed: number, runs: number, mutation: Mutation | undefined): number {
   const startedMs = performance.now()
-  const sums = { requests: 0, admitted: 0, calls: 0, local: 0, ideal: 0, broken: 0, overdrawn: 0 }
+  const sums = { requests: 0, admitted: 0, calls: 0, local: 0, ideal: 0, broken: 0, overdrawn: 0, used: 0, burned: 0 }
   for (let index = 0; index < runs; index++) {
     const report = runScenario(createScenario(seed + index), mutation)
     sums.requests += report.requests
@@ -40,6 +40,8 @@ function simulate(seed: number, runs: number, mutation: Mutation | undefined): n
     sums.calls += report.calls
     sums.local += report.local
     sums.ideal += report.ideal
+    sums.used += report.used
+    sums.burned += report.burned
     sums.overdrawn = Math.max(sums.overdrawn, report.overdrawn)
     const [first] = report.violations
     if (first === undefined) continue
@@ -51,10 +53,12 @@ function simulate(seed: number, runs: number, mutation: Mutation | undefined): n
   }
   const share = (part: number) => `${((100 * part) / Math.max(1, sums.requests)).toFixed(1)} %`
   console.log(`runs: ${runs - sums.broken} kept every promise, ${sums.broken} did not`)
-  console.log(`requests: ${sums.requests}, admitted ${sums.admitted}, an ideal central bucket ${sums.ideal}`)
+  console.log(`requests: ${sums.requests}, admitted ${sums.admitted}, ideal central limits ${sums.ideal}`)
   console.log(
     `calls per request: ${(sums.calls / Math.max(1, sums.requests)).toFixed(3)}, decided locally ${share(sums.local)}`,
   )
+  const burned = ((100 * sums.burned) / Math.max(1, sums.used)).toFixed(1)
+  console.log(`used of quotas: ${sums.used}, of that burned ${burned} %`)
   console.log(`most overdrawn: ${sums.overdrawn.toFixed(2)} tokens`)
   console.log(`took ${((performance.now() - startedMs) / 1000).toFixed(1)} s`)
   return sums.broken === 0 ? 0 : 1

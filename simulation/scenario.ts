@@ -13,6 +13,18 @@ export interface SimulatedLimit {
   readonly rate: { readonly count: number; readonly periodMs: number }
 }
 
+/** A quota of one hour in UTC, whose requests are those of every client limit. */
+export interface SimulatedQuota {
+  readonly name: string
+  readonly limit: number
+}
+
+/** What a request draws on. */
+export interface Drawn {
+  readonly limits: readonly SimulatedLimit[]
+  readonly quotas: readonly SimulatedQuota[]
+}
+
 /** How requests arrive. Rates are per second, over all isolates. */
 export type Arrivals =
   | { readonly kind: "poisson"; readonly rate: number }
@@ -43,6 +55,10 @@ export interface Scenario {
   readonly limits: readonly SimulatedLimit[]
   readonly routeLimits: readonly SimulatedLimit[]
   readonly routeShare: number
+  /** Quotas that every request draws on. */
+  readonly quotas: readonly SimulatedQuota[]
+  /** What the object's clock shows when the run begins, epoch ms: an hour ends some seconds later. */
+  readonly clockMs: number
   readonly arrivals: Arrivals
   /** Costs, one drawn per request. */
   readonly costs: readonly [number, ...number[]]
@@ -58,6 +74,7 @@ export interface Scenario {
   readonly objectRestarts: number
   /** New limits for all requests from a time on. */
   readonly changes: readonly { readonly atMs: number; readonly limits: readonly SimulatedLimit[] }[]
+  readonly quotaChanges: readonly { readonly atMs: number; readonly quotas: readonly SimulatedQuota[] }[]
   readonly blocks: readonly { readonly atMs: number; readonly untilMs: number }[]
   /** While the guard counts failures. */
   readonly troubles: readonly { readonly atMs: number; readonly untilMs: number }[]
@@ -65,6 +82,8 @@ export interface Scenario {
   readonly single: number
   /** Share of the requests that the object decides itself, without a lease. */
   readonly direct: number
+  /** Share of the requests after which an isolate drops its lease. */
+  readonly drops: number
 }
 
 /** Returns the run that a seed stands for. */
@@ -83,10 +102,8 @@ export function createScenario(seed: number): Scenario {
   const isolates = random.pick([1, 2, 4, 8, 16, 32])
   return {
     seed,
-    durationMs,
     isolates,
     zipf: random.pick([0, 0.5, 1, 1, 1.5]),
-    limits: [limit],
     routeLimits: random.chance(0.3) ? [randomLimit(random, "route")] : [],
     routeShare: random.next(),
     arrivals: randomArrivals(random, limit, rate, ttlMs),
@@ -104,7 +121,39 @@ export function createScenario(seed: number): Scenario {
     troubles: randomSpans(random, 0.2, durationMs),
     single: random.chance(0.1) ? 0.5 : 0,
     direct: random.chance(0.2) ? 0.1 : 0,
+    ...randomQuotas(createRandom(seed, "quotas"), durationMs, [limit]),
   }
+}
+
+/** Length of a quota's window, in ms. */
+export const QUOTA_WINDOW_MS = 3_600_000
+/** An hour that ends in the year 2027. */
+const HOUR_END_MS = 500_000 * QUOTA_WINDOW_MS
+
+/** Longest run with quotas, in ms: what is special about them happens around the end of the hour. */
+const QUOTA_RUN_MS_MAX = 3_000
+
+type Quotas = Pick<Scenario, "durationMs" | "limits" | "quotas" | "clockMs" | "quotaChanges" | "drops"> &
+  Partial<Pick<Scenario, "routeLimits" | "changes">>
+
+/** In half of the runs, from a stream of their own: the others are what they were before there were quotas. */
+function randomQuotas(random: Random, runMs: number, limits: readonly SimulatedLimit[]): Quotas {
+  if (random.chance(0.5)) return { durationMs: runMs, limits, quotas: [], clockMs: 0, quotaChanges: [], drops: 0 }
+  const durationMs = Math.min(runMs, QUOTA_RUN_MS_MAX)
+  const clockMs = HOUR_END_MS - Math.round(durationMs * random.pick([0.3, 0.5, 0.7, 0.9]))
+  const limit = random.pick([3, 20, 100, 300, 1000, 3000])
+  const quotaChanges = random.chance(0.2)
+    ? [
+        {
+          atMs: random.integer(1, durationMs),
+          quotas: [{ name: "hourly", limit: Math.ceil(limit * random.pick([0.3, 2])) }],
+        },
+      ]
+    : []
+  const drops = random.chance(0.3) ? random.pick([0.005, 0.05]) : 0
+  const quotas = { durationMs, quotas: [{ name: "hourly", limit }], clockMs, quotaChanges, drops }
+  // Alone, a quota is lent from without a bucket that keeps leases small.
+  return random.chance(0.3) ? { limits: [], routeLimits: [], changes: [], ...quotas } : { limits, ...quotas }
 }
 
 /**
@@ -122,9 +171,22 @@ export function mustServeAll(scenario: Scenario): boolean {
 }
 
 function isFaultless(scenario: Scenario): boolean {
-  const { network, drift, freezeMs, isolateRestarts, objectRestarts, changes, blocks, troubles } = scenario
-  const rates = [network.slow, network.loss, network.duplication, drift, freezeMs, isolateRestarts, objectRestarts]
-  return rates.every((rate) => rate === 0) && [changes, blocks, troubles].every((events) => events.length === 0)
+  const { network, drift, freezeMs, isolateRestarts, objectRestarts, drops } = scenario
+  const { changes, quotaChanges, blocks, troubles } = scenario
+  const rates = [
+    network.slow,
+    network.loss,
+    network.duplication,
+    drift,
+    freezeMs,
+    isolateRestarts,
+    objectRestarts,
+    drops,
+  ]
+  return (
+    rates.every((rate) => rate === 0) &&
+    [changes, quotaChanges, blocks, troubles].every((events) => events.length === 0)
+  )
 }
 
 type Faults = Pick<Scenario, "network" | "drift" | "freezeMs" | "isolateRestarts" | "objectRestarts">

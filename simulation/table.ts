@@ -56,6 +56,8 @@ export function createTableScenario({ rate, burst, isolates, load }: TableRow, s
     limits: [{ name: "client", burst, rate: { count: rate, periodMs: 1000 } }],
     routeLimits: [],
     routeShare: 0,
+    quotas: [],
+    clockMs: 0,
     arrivals: { kind: "poisson", rate: perSecond },
     costs: [1],
     ttlMs: 1000,
@@ -67,10 +69,12 @@ export function createTableScenario({ rate, burst, isolates, load }: TableRow, s
     isolateRestarts: 0,
     objectRestarts: 0,
     changes: [],
+    quotaChanges: [],
     blocks: [],
     troubles: [],
     single: 0,
     direct: 0,
+    drops: 0,
   }
 }
 

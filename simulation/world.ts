@@ -2,7 +2,7 @@
  * One run: isolates, one object and the network between them, in virtual time. Drives the real decisions of `src/core` and
  * tells the checker everything that truly happens. The same scenario gives the same run, to the last decision.
  */
-import { abandonCall, acceptAnswer, decide, startCall } from "../src/core/lease-holder.ts"
+import { abandonCall, acceptAnswer, decide, dropLease, startCall } from "../src/core/lease-holder.ts"
 import type { HolderStep, LeaseDenial } from "../src/core/lease-holder.ts"
 import type { LeaseAnswer } from "../src/core/lease-protocol.ts"
 import { Checker, IdealLimits } from "./checker.ts"
@@ -11,10 +11,10 @@ import { SimulatedIsolate } from "./isolate.ts"
 import type { SimulatedHolder } from "./isolate.ts"
 import { mutateHolder } from "./mutation.ts"
 import type { Mutation } from "./mutation.ts"
-import { SimulatedObject } from "./object.ts"
+import { namesOf, SimulatedObject } from "./object.ts"
 import { createRandom } from "./random.ts"
 import type { Random } from "./random.ts"
-import type { Scenario, SimulatedLimit } from "./scenario.ts"
+import type { Drawn, Scenario, SimulatedLimit, SimulatedQuota } from "./scenario.ts"
 import { mustServeAll } from "./scenario.ts"
 import { Schedule } from "./schedule.ts"
 
@@ -32,11 +32,14 @@ export interface RunReport {
   readonly calls: number
   /** Decided without waiting for the object. */
   readonly local: number
-  /** What an ideal central bucket would have admitted. */
+  /** What ideal central limits would have admitted. */
   readonly ideal: number
   /** Sum of the waits for the object, in ms. */
   readonly waitedMs: number
   readonly overdrawn: number
+  /** Tokens of quotas that were used up, and those of them that nobody was admitted for. */
+  readonly used: number
+  readonly burned: number
   readonly violations: readonly Violation[]
   /** Depends on every decision and its time: equal runs have equal digests. */
   readonly digest: number
@@ -62,7 +65,7 @@ class World {
   readonly #checker: Checker
   readonly #object: SimulatedObject
   readonly #schedule = new Schedule()
-  readonly #ideal = new IdealLimits()
+  readonly #ideal: IdealLimits
   readonly #arrivals: Random
   readonly #network: Random
   readonly #faults: Random
@@ -73,19 +76,22 @@ class World {
   readonly #outcomes: Record<Outcome, number> = { admitted: 0, limit: 0, blocked: 0, unavailable: 0, vanished: 0 }
   readonly #unspent = new Map<string, number>()
   #limits: readonly SimulatedLimit[]
+  #quotas: readonly SimulatedQuota[]
   #nowMs = 0
   #boots = 0
   #digest = 0
 
   constructor(scenario: Scenario, mutation: Mutation | undefined) {
-    const { seed, limits, routeLimits, isolates, zipf } = scenario
+    const { seed, limits, quotas, isolates, zipf } = scenario
     this.#scenario = scenario
     this.#mutation = mutation
     this.#limits = limits
+    this.#quotas = quotas
+    this.#ideal = new IdealLimits(scenario)
     this.#arrivals = createRandom(seed, "arrivals")
     this.#network = createRandom(seed, "network")
     this.#faults = createRandom(seed, "faults")
-    this.#checker = new Checker([...limits, ...routeLimits])
+    this.#checker = new Checker(scenario)
     this.#object = new SimulatedObject(scenario, this.#checker, createRandom(seed, "object"), mutation)
     for (let index = 0; index < isolates; index++) this.#isolates.push(this.#boot())
     this.#weights = cumulative(Array.from({ length: isolates }, (_, index) => (index + 1) ** -zipf))
@@ -131,8 +137,9 @@ class World {
   }
 
   #scheduleEvents(): void {
-    const { changes, blocks, isolateRestarts, objectRestarts } = this.#scenario
+    const { changes, quotaChanges, blocks, isolateRestarts, objectRestarts } = this.#scenario
     for (const { atMs, limits } of changes) this.#schedule.at(atMs, () => void (this.#limits = limits))
+    for (const { atMs, quotas } of quotaChanges) this.#schedule.at(atMs, () => void (this.#quotas = quotas))
     for (const { atMs, untilMs } of blocks) this.#schedule.at(atMs, () => this.#object.block(this.#nowMs, untilMs))
     this.#repeat(isolateRestarts, () => this.#restartIsolate(this.#faults.integer(0, this.#isolates.length - 1)))
     this.#repeat(objectRestarts, () => this.#object.restart())
@@ -166,25 +173,26 @@ class World {
     return Math.max(0, index)
   }
 
-  #limitsOf(limitSet: number): readonly SimulatedLimit[] {
-    return limitSet === 0 ? this.#limits : [...this.#limits, ...this.#scenario.routeLimits]
+  #drawnBy(limitSet: number): Drawn {
+    const limits = limitSet === 0 ? this.#limits : [...this.#limits, ...this.#scenario.routeLimits]
+    return { limits, quotas: this.#quotas }
   }
 
   #request(index: number): void {
     const isolate = this.#isolates[index]
-    const { routeLimits, routeShare, costs, direct } = this.#scenario
+    const { routeLimits, routeShare, costs, direct, drops } = this.#scenario
     const limitSet = routeLimits.length > 0 && this.#arrivals.chance(routeShare) ? 1 : 0
     const simulated = isolate?.holders[limitSet]
     if (isolate === undefined || simulated === undefined) return
     const cost = costs.length === 1 ? costs[0] : this.#arrivals.pick(costs)
-    const limits = this.#limitsOf(limitSet)
+    const drawn = this.#drawnBy(limitSet)
     const id = ++this.#counts.requests
-    if (!this.#object.isBlocked(this.#nowMs) && this.#ideal.admit(limits, cost, this.#nowMs)) this.#counts.ideal += 1
+    if (!this.#object.isBlocked(this.#nowMs) && this.#ideal.admit(drawn, cost, this.#nowMs)) this.#counts.ideal += 1
     this.#pending.set(id, { holder: simulated, limitSet, cost, startedMs: this.#nowMs })
     if (this.#faults.chance(direct)) {
       this.#schedule.at(this.#nowMs + this.#delayMs(), () => {
-        const isAdmitted = this.#object.admit(limits, cost, this.#nowMs)
-        if (isAdmitted && cost > 0) this.#checker.admitted(namesOf(limits), cost, this.#nowMs)
+        const isAdmitted = this.#object.admit(drawn, cost, this.#nowMs)
+        if (isAdmitted && cost > 0) this.#checker.admitted(namesOf(drawn), cost, this.#nowMs)
         this.#settle(id, isAdmitted ? "admitted" : "limit")
       })
       return
@@ -196,23 +204,24 @@ class World {
     if (decision.kind === "admit" || decision.kind === "deny") this.#counts.local += 1
     if (decision.kind === "ask" || (decision.kind === "admit" && decision.renew))
       this.#call(isolate, simulated, limitSet)
+    if (this.#faults.chance(drops)) simulated.holder = dropLease(simulated.holder)
   }
 
   #call(isolate: SimulatedIsolate, simulated: SimulatedHolder, limitSet: number): void {
     const sentAtMs = isolate.read(this.#nowMs)
     const { holder, call } = startCall(simulated.holder, sentAtMs)
-    const limits = this.#limitsOf(limitSet)
+    const drawn = this.#drawnBy(limitSet)
     simulated.holder = holder
     simulated.sentAtMs = sentAtMs
     simulated.countedId = this.#counts.requests
     simulated.pendingTokens = 0
     this.#counts.calls += 1
     this.#send(() => {
-      const answer = this.#object.call(call, limits, this.#nowMs)
+      const answer = this.#object.call(call, drawn, this.#nowMs)
       if (answer === null) return
       const isSent = this.#send(() => this.#answer(isolate, simulated, limitSet, answer))
       if (isSent && simulated.holder.call?.seq === call.seq && this.#isAlive(isolate)) {
-        simulated.pendingTokens = answer.granted
+        simulated.pendingTokens = answer.ttlMs === 0 ? 0 : answer.granted
         simulated.pendingEndMs = simulated.sentAtMs + answer.ttlMs
       }
     })
@@ -229,7 +238,7 @@ class World {
     const isTaken = simulated.holder.call?.seq === answer.seq
     const holder = isTaken ? mutateHolder(simulated.holder, this.#mutation, readingMs) : simulated.holder
     if (isTaken) {
-      simulated.leaseEndMs = simulated.sentAtMs + answer.ttlMs
+      if (answer.ttlMs > 0) simulated.leaseEndMs = simulated.sentAtMs + answer.ttlMs
       simulated.pendingTokens = 0
     }
     this.#take(isolate, simulated, limitSet, acceptAnswer(holder, answer, readingMs), answer)
@@ -243,9 +252,14 @@ class World {
     answer: LeaseAnswer | undefined,
   ): void {
     simulated.holder = step.holder
+    let decided = answer?.ttlMs === 0 ? answer.granted : 0
     for (const { id, decision } of step.settled) {
-      if (decision.kind === "admit") this.#admit(isolate, simulated, id)
-      else {
+      if (decision.kind === "admit") {
+        const isDecided = answer?.ttlMs === 0 && id <= simulated.countedId
+        const paid = isDecided ? Math.min(decided, this.#pending.get(id)?.cost ?? 0) : undefined
+        decided -= paid ?? 0
+        this.#admit(isolate, simulated, id, paid)
+      } else {
         this.#checkHonesty(id, decision, simulated, answer)
         this.#settle(id, outcomeOf(decision))
       }
@@ -253,18 +267,20 @@ class World {
     if (step.ask) this.#call(isolate, simulated, limitSet)
   }
 
-  #admit(isolate: SimulatedIsolate, simulated: SimulatedHolder, id: number): void {
+  /** @param paid how much of its cost the object itself has taken for it, and was counted there; undefined for a lease */
+  #admit(isolate: SimulatedIsolate, simulated: SimulatedHolder, id: number, paid?: number): void {
     const request = this.#pending.get(id)
+    const cost = (request?.cost ?? 0) - (paid ?? 0)
     const readingMs = isolate.oldestReading(this.#nowMs)
-    if (readingMs >= simulated.leaseEndMs) {
+    if (readingMs >= simulated.leaseEndMs && (cost > 0 || paid === undefined)) {
       this.#checker.fail(
         this.#nowMs,
         "no-admission-after-lease",
         `${readingMs - simulated.leaseEndMs} ms after its end`,
       )
     }
-    if (request !== undefined && request.cost > 0) {
-      this.#checker.admitted(namesOf(this.#limitsOf(request.limitSet)), request.cost, this.#nowMs)
+    if (request !== undefined && cost > 0) {
+      this.#checker.admitted(namesOf(this.#drawnBy(request.limitSet)), cost, this.#nowMs)
     }
     this.#settle(id, "admitted")
   }
@@ -298,19 +314,26 @@ class World {
   #checkUnspent(): void {
     const unspent = this.#unspent
     unspent.clear()
+    const nowMs = this.#nowMs
     for (const isolate of this.#isolates) {
       for (let limitSet = 0; limitSet < isolate.holders.length; limitSet++) {
         const simulated = isolate.holders[limitSet]
         if (simulated === undefined || simulated.holder.tokens + simulated.pendingTokens === 0) continue
-        const readingMs = isolate.oldestReading(this.#nowMs)
+        const readingMs = isolate.oldestReading(nowMs)
         const { tokens, expiresMs } = simulated.holder
         const held = readingMs < expiresMs ? tokens : 0
         const coming = readingMs < simulated.pendingEndMs ? simulated.pendingTokens : 0
         if (held + coming === 0) continue
-        for (const { name } of this.#limitsOf(limitSet)) unspent.set(name, (unspent.get(name) ?? 0) + held + coming)
+        for (const { name } of this.#limits) unspent.set(name, (unspent.get(name) ?? 0) + held + coming)
+        for (const { name } of this.#quotas) unspent.set(name, (unspent.get(name) ?? 0) + held + coming)
+        if (limitSet === 0) continue
+        for (const { name } of this.#scenario.routeLimits) unspent.set(name, (unspent.get(name) ?? 0) + held + coming)
       }
     }
-    this.#checker.checkUnspent(this.#object.ledger, unspent, this.#nowMs)
+    if (unspent.size > 0) this.#checker.checkUnspent(this.#object.ledger, unspent, nowMs)
+    for (const { name } of this.#quotas) {
+      this.#checker.checkUsed(name, this.#object.usedOf(name, nowMs), unspent.get(name) ?? 0, nowMs)
+    }
   }
 
   /** A waiting request is refused only if the object counted it, or had less left than it costs. */
@@ -323,6 +346,7 @@ class World {
   }
 
   #checkEnd(): void {
+    this.#checker.end()
     if (this.#pending.size > 0) this.#checker.fail(this.#nowMs, "decided-once", `${this.#pending.size} never decided`)
     const lost = this.#counts.ideal - this.#outcomes.admitted
     if (mustServeAll(this.#scenario) && lost > 5 + 0.05 * this.#counts.ideal) {
@@ -341,6 +365,8 @@ class World {
       unavailable,
       vanished,
       overdrawn: this.#checker.overdrawn,
+      used: this.#checker.used,
+      burned: this.#checker.burned,
       violations: this.#checker.violations,
       digest: this.#digest >>> 0,
     }
@@ -349,10 +375,6 @@ class World {
 
 function outcomeOf({ reason }: LeaseDenial): Outcome {
   return reason === "too-large" ? "limit" : reason
-}
-
-function namesOf(limits: readonly SimulatedLimit[]): readonly string[] {
-  return limits.map(({ name }) => name)
 }
 
 function cumulative(weights: readonly number[]): readonly number[] {

@@ -8,6 +8,8 @@ import type { TokenFacts } from "./core/access-token.ts"
 import type { Config, ConfiguredClient, Route } from "./config/config.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
+import type { AssertionClaims } from "./core/gateway-assertion.ts"
+import type { IdentityDecision } from "./core/identity.ts"
 import type { OutcomeResult } from "./core/outcome.ts"
 import type { GateVerdict } from "./core/gate-verdict.ts"
 import type { ProblemCode } from "./core/problem.ts"
@@ -26,7 +28,12 @@ export interface Exchange {
   query?: string
   route?: Route
   certificate?: ClientCertificate
+  /** Set when nobody knew whether the certificate is revoked and it passed all the same. */
+  revocationUnknown?: "stale" | "missing" | "unavailable"
+  /** Also of a client that is known and may not pass. */
   client?: ConfiguredClient
+  /** End of the certificate's overlap window, epoch ms. */
+  certificateRetiresAtMs?: number
   /** A token that is verified; whether it may be used here the `token` stage has decided when it hands on. */
   token?: VerifiedToken
   /** Set when the limit per address did not answer and the request passed uncounted. */
@@ -70,7 +77,45 @@ export interface Gateway {
   /** Fills the octets with randomness and returns them. */
   readonly fillRandom: (octets: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>
   readonly originHealth: OriginHealth
+  readonly directory: ClientDirectory
+  /** Undefined when the configuration names no keys. */
+  readonly assertionKeys?: AssertionKeys | undefined
 }
+
+/**
+ * Who the clients are. What stands behind it, the configuration or an inventory in a database, no stage can tell.
+ *
+ * A directory is asked with every request that shows a certificate, so it answers from memory or within milliseconds; the
+ * `identity` stage waits `CLIENT_DIRECTORY_TIMEOUT_MS` and refuses with 503 then. Whatever it cannot answer for certain (its
+ * store is down, a row cannot be read, a copy is too old) it throws; the stage refuses with 503 too, and shows nothing of the
+ * error. It never answers `client-unknown` for not having looked.
+ */
+export interface ClientDirectory {
+  /**
+   * Returns whose certificate this is at `nowMs`, epoch ms, by the rules of `core/identity.ts`: of all rules that match, none of
+   * another client. Throws or rejects when it does not know.
+   */
+  find(
+    certificate: ClientCertificate,
+    nowMs: number,
+  ): IdentityDecision<ConfiguredClient> | Promise<IdentityDecision<ConfiguredClient>>
+  /**
+   * Returns the clients whose `reviewSlotOf(id, slots)` is `slot`, one by one or page by page, in any order. Asked by the daily
+   * review, never by a request. May throw.
+   */
+  clientsOf(slot: number, slots: number): Iterable<ConfiguredClient> | AsyncIterable<ConfiguredClient>
+}
+
+/** The keys that sign what the gateway asserts to origins. */
+export interface AssertionKeys {
+  /** Returns the assertion as a compact JWS, or why the signing key cannot be used. */
+  sign(claims: AssertionClaims): Promise<KeyResult>
+  /** Returns the public parts of all keys as the JSON of a JWK Set, or why one of them cannot be used. */
+  publish(): Promise<KeyResult>
+}
+
+/** What a key was used for, or the reason for the event why it was not; it names the secret, never what that holds. */
+export type KeyResult = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string }
 
 /** What one isolate knows about the health of its origins. Origins go by their configured names, instants are epoch ms. */
 export interface OriginHealth {

@@ -1,16 +1,21 @@
 /**
- * The Worker's entry: reads the configuration, hands requests to the pipeline and queue batches to the sinks.
+ * The Worker's entry: reads the configuration, hands requests to the pipeline, queue batches to the sinks, and cron triggers to
+ * the duties.
  *
  * An invalid configuration throws while the module loads, so that neither a deployment nor a local start gets past it.
  */
 import { env as environment } from "cloudflare:workers"
+import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
 import { createApplication } from "./gateway.ts"
+import { createAssertionKeys } from "./keys/assertion-keys.ts"
 import { deliverBatch } from "./observe/sink.ts"
-import { createOriginHealth } from "./origin-health.ts"
+import { createOriginHealth } from "./origin/origin-health.ts"
 import { resolveTrust } from "./platform.ts"
+import { runDuties } from "./scheduled.ts"
 
 export { ClientGate } from "../durable-objects/client-gate.ts"
+export { RevocationList } from "../durable-objects/revocation-list.ts"
 
 const loaded = loadConfig({ ...environment })
 if (!loaded.ok)
@@ -19,17 +24,21 @@ if (!loaded.ok)
   )
 const { config } = loaded
 
+const directory = createEmbeddedDirectory(config)
 const application = createApplication({
   config,
   trust: resolveTrust(environment),
   nowMs: () => Date.now(),
   fillRandom: (octets) => crypto.getRandomValues(octets),
   originHealth: createOriginHealth(),
+  directory,
+  assertionKeys: config.assertion && createAssertionKeys(config.assertion, { ...environment }),
 })
 
 export default {
   fetch: (request, env, ctx) => application.fetch(request, env, ctx),
   queue: (batch, env) => deliverBatch(batch, config, { ...env }),
+  scheduled: ({ scheduledTime }, env) => runDuties({ config, directory, scheduledMs: scheduledTime }, env),
 } satisfies ExportedHandler<Env>
 
 function formatError({ path, value, accepted }: ConfigError): string {

@@ -71,14 +71,14 @@ export const PIPELINE = [
     verb: "admit",
     stage: "certificate",
     decides: "the platform's facts and the leaf's own agree on a valid, unrevoked client certificate",
-    refuses: ["client-cert-required", "client-cert-invalid", "edge-assertion-invalid"],
+    refuses: ["client-cert-required", "client-cert-invalid", "edge-assertion-invalid", "service-unavailable"],
     because: "Nothing that a caller types names a client; this is the only proof there is.",
   },
   {
     verb: "admit",
     stage: "identity",
-    decides: "which client the certificate belongs to: exactly one",
-    refuses: ["client-unknown", "client-ambiguous"],
+    decides: "which client the certificate belongs to: exactly one, enabled, by a rule that has not ended",
+    refuses: ["client-unknown", "client-ambiguous", "client-disabled", "client-cert-retired", "service-unavailable"],
     because: "Limits are counted per client, and an unknown certificate must not create a counter.",
   },
   {
@@ -124,15 +124,15 @@ export const PIPELINE = [
   {
     verb: "forward",
     stage: "respond",
-    decides: "answers routes that end at the gateway, such as /healthz",
-    refuses: [],
+    decides: "answers routes that end at the gateway, such as /healthz and the public keys of assertions",
+    refuses: ["service-unavailable"],
     because: "It is an origin of its own: whatever guards an origin guards these routes too.",
   },
   {
     verb: "forward",
     stage: "origin",
-    decides: "forwards once, with a deadline, streaming both ways; classifies what went wrong",
-    refuses: ["origin-unreachable", "origin-timeout", "malformed-request"],
+    decides: "forwards once, with proof of who asks, a deadline, streaming both ways; classifies what went wrong",
+    refuses: ["origin-unreachable", "origin-timeout", "malformed-request", "service-unavailable"],
     because: "Everything before it had to say yes.",
   },
 ] as const satisfies readonly PipelineEntry[]

@@ -132,6 +132,16 @@ export function isLeafAsPlanned(
   }
 }
 
+/** Returns true when the certificate of a pair is signed by the key of `authority`. Anything unreadable is not. */
+export function isSignedBy({ certificatePem }: PemPair, authority: Authority): boolean {
+  try {
+    const issuer = new PlatformCertificate(toPem(authority.certificate))
+    return new PlatformCertificate(certificatePem).verify(issuer.publicKey)
+  } catch {
+    return false
+  }
+}
+
 /** Returns the names of a server certificate: each host as a DNS name or an address. */
 export function serverNames(hosts: readonly string[]): LeafPlan["names"] {
   const all = new Set([...hosts.map((host) => host.toLowerCase()), "127.0.0.1", "::1"])

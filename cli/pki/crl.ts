@@ -27,6 +27,7 @@ export async function isCrlCurrent(
  * Returns a new list as PEM: `revokedSerial`, and what the previous list names and may still be valid.
  *
  * @param previousPem the list to replace; ignored when the CA did not sign it
+ * @param revokedSerial a certificate to revoke now; upper- or lower-case hex
  */
 export async function issueCrl(
   authority: Authority,
@@ -46,7 +47,11 @@ export async function issueCrl(
     signingKey: authority.privateKey,
     signingAlgorithm: { name: "ECDSA", hash: "SHA-256" },
     entries: [
-      ...kept.map(({ serialNumber, revocationDate }) => ({ serialNumber, revocationDate })),
+      ...kept.map(({ serialNumber, revocationDate, reason }) => ({
+        serialNumber,
+        revocationDate,
+        ...(reason === undefined ? {} : { reason }),
+      })),
       { serialNumber: revokedSerial, revocationDate: new Date(nowMs), reason: x509.X509CrlReason.keyCompromise },
     ],
     extensions: [

@@ -11,6 +11,7 @@ import {
   type Authority,
   createAuthority,
   isLeafAsPlanned,
+  isSignedBy,
   issueLeaf,
   type PemPair,
   subjectKeyIdentifierOf,
@@ -112,10 +113,22 @@ export async function ensurePki(directory: string, options: PkiOptions): Promise
   }
 }
 
+/**
+ * Puts a client's certificate on the revocation list, beside what is on it already, and returns its serial (upper-case hex), or
+ * undefined when it is on it already. The certificate stays where it is; the next one comes with `renew`.
+ */
+export async function revokeClient(pki: Pki, client: PkiCertificate, nowMs: number): Promise<string | undefined> {
+  const { authority } = await ensureAuthority(pki.directory, nowMs, false)
+  const found = await readTextIfPresent(pki.crlPath)
+  if (found !== undefined && (await isCrlCurrent(found, authority, client.serial, nowMs))) return undefined
+  await writeWhole(pki.crlPath, await issueCrl(authority, found, client.serial, nowMs), PUBLIC_MODE)
+  return client.serial
+}
+
 /** Issues a leaf unless it is as planned, and returns whether it did. */
 async function keepLeaf(
   directory: string,
-  { certificateFile, keyFile, plan, signer }: LeafFile,
+  { certificateFile, isPinned, keyFile, plan, signer }: LeafFile,
   authority: Authority,
   nowMs: number,
   renews: boolean,
@@ -125,6 +138,7 @@ async function keepLeaf(
   const found = await readPair(certificatePath, keyPath)
   if (found !== undefined) {
     await closeToOthers(keyPath)
+    if (isPinned === true && isSignedBy(found, authority)) return false
     if (!renews && isLeafAsPlanned(found, plan, authority, signer, nowMs)) return false
   }
   const issuer = signer === "own" ? authority : await createAuthority(parseSubject(AUTHORITY_SUBJECT), nowMs)

@@ -16,6 +16,8 @@ export interface PkiClientOptions {
   readonly sanUri: string
   /** Full distinguished name as RFC 4514 writes it, most specific first: `CN=acme,O=Acme,C=JP`. */
   readonly subject: string
+  /** A rule names its key: a certificate that is there is never replaced by another one, which would not be recognised. */
+  readonly isPinned?: boolean
 }
 
 /** Why a specimen must be refused; also its file name in `clients/`. */
@@ -27,6 +29,8 @@ export interface LeafFile {
   readonly keyFile: string
   readonly plan: LeafPlan
   readonly signer: "own" | "foreign"
+  /** Kept as it is while the CA is the one that signed it. */
+  readonly isPinned?: boolean
 }
 
 const FILE_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/
@@ -58,7 +62,7 @@ export function planLeaves(clients: readonly PkiClientOptions[], hosts: readonly
     if (!FILE_NAME.test(client.id)) throw refuse(shown, "it cannot be a file name")
     if (taken.has(name)) throw refuse(shown, "a specimen or another client has that file")
     taken.add(name)
-    return { id: client.id, leaf: clientFile(client.id, planClient(client)) }
+    return { id: client.id, leaf: { ...clientFile(client.id, planClient(client)), isPinned: client.isPinned === true } }
   })
   const server: LeafFile = {
     certificateFile: "server.pem",

@@ -13,6 +13,8 @@ interface ProblemRow {
 const PROBLEMS = {
   "malformed-json": { status: 400, title: "The body is not JSON" },
   "parameter-invalid": { status: 400, title: "A query parameter has no acceptable value" },
+  "assertion-missing": { status: 401, title: "The request brings no proof that it came through the gateway" },
+  "assertion-invalid": { status: 401, title: "The proof that the request came through the gateway does not hold" },
   "client-missing": { status: 401, title: "The request names no client" },
   "login-failed": { status: 401, title: "User and PIN do not belong together" },
   "not-found": { status: 404, title: "There is nothing here" },
@@ -28,6 +30,7 @@ const PROBLEMS = {
   "same-account": { status: 422, title: "An account cannot pay itself" },
   "currency-mismatch": { status: 422, title: "Both accounts and the payment need the same currency" },
   "internal-error": { status: 500, title: "The bank failed to handle the request" },
+  "assertion-unverifiable": { status: 503, title: "The proof of the gateway cannot be verified at the moment" },
 } as const satisfies Readonly<Record<PaymentRefusal, ProblemRow>> & Readonly<Record<string, ProblemRow>>
 
 /** A stable code, also the end of the problem's type. */

@@ -1,15 +1,19 @@
 /**
  * The sample origin: a bank behind the gateway, to try things out on and to test against. This file is the HTTP shell: it
- * finds the resource, insists on a client, and turns every unforeseen failure into a problem. It trusts `X-Client-Id`
- * blindly, which is right only where nobody but the gateway can reach it; so it listens on the loopback interface.
+ * finds the resource, insists on a client, and turns every unforeseen failure into a problem. Told how to verify the
+ * gateway's assertions (`assertion.ts`), it believes nothing else. Without that it trusts `X-Client-Id` blindly, which is
+ * right only where nobody but the gateway can reach it; so it listens on the loopback interface.
  *
  *   node examples/bank/server.ts --port 9000
+ *   node examples/bank/server.ts --jwks https://localhost:8443/.well-known/jwks.json --ca .sekisho/pki/ca.pem
  */
+import { readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { parseArgs } from "node:util"
+import { createGatewayKeys, createProver, type Proof } from "./assertion.ts"
 import type { LedgerStore } from "./ledger.ts"
 import { createSampleStore } from "./memory-store.ts"
 import { sendProblem } from "./problem.ts"
@@ -23,6 +27,10 @@ export interface BankOptions {
   readonly store?: LedgerStore
   /** Default: the system clock. */
   readonly now?: () => number
+  /** Who asks, proven by the gateway; undefined where no proof is asked for. Default: none is asked for. */
+  readonly prove?: ((request: IncomingMessage) => Promise<Proof | undefined>) | undefined
+  /** Told why a request was refused for want of proof. Default: nobody is. */
+  readonly onUnproven?: ((request: IncomingMessage, reason: string) => void) | undefined
   /** Told about failures that nobody foresaw. Default: `console.error`. */
   readonly onError?: (error: unknown) => void
 }
@@ -46,10 +54,12 @@ export async function startBank({
   port,
   store = createSampleStore(),
   now = Date.now,
+  prove,
+  onUnproven,
   onError = console.error,
 }: BankOptions): Promise<Bank> {
   const server = createServer((request, response) => {
-    answer(request, response, store, now).catch((error: unknown) => {
+    answer(request, response, { store, now, prove, onUnproven }).catch((error: unknown) => {
       // The caller left in the middle of a stream; there is nobody to tell.
       if (response.destroyed) return
       onError(error)
@@ -71,13 +81,20 @@ export async function startBank({
   }
 }
 
+type Business = Required<Pick<BankOptions, "store" | "now">>
+
 async function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  store: LedgerStore,
-  now: () => number,
+  { store, now, prove, onUnproven }: Pick<BankOptions, "prove" | "onUnproven"> & Business,
 ): Promise<void> {
-  const client = request.headers["x-client-id"]
+  const proof = await prove?.(request)
+  if (proof?.ok === false) {
+    onUnproven?.(request, proof.reason)
+    // A guard of the gateway must not take what is wrong between the two of them for a client's failure.
+    return sendProblem(response, proof.problem, {}, { "Guard-Outcome": "neutral" })
+  }
+  const client = proof?.client ?? request.headers["x-client-id"]
   // Two such fields arrive joined by a comma, which is no client either.
   if (typeof client !== "string" || !CLIENT_ID.test(client)) return sendProblem(response, "client-missing")
   const [path, query] = splitOnce(request.url ?? "", "?")
@@ -100,9 +117,25 @@ function splitOnce(text: string, separator: string): [before: string, after: str
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const { values } = parseArgs({
-    options: { host: { type: "string", default: "127.0.0.1" }, port: { type: "string", default: "9000" } },
+    options: {
+      host: { type: "string", default: "127.0.0.1" },
+      port: { type: "string", default: "9000" },
+      // With --jwks it wants proof: whose, for whom, and the CA of the gateway's certificate.
+      jwks: { type: "string" },
+      ca: { type: "string" },
+      issuer: { type: "string", default: "https://localhost" },
+      audience: { type: "string", default: "bank" },
+    },
   })
-  const bank = await startBank({ host: values.host, port: Number(values.port) })
+  const { audience, issuer, jwks } = values
+  const ca = values.ca === undefined ? undefined : await readFile(values.ca, "utf8")
+  const bank = await startBank({
+    host: values.host,
+    port: Number(values.port),
+    ...(jwks === undefined
+      ? {}
+      : { prove: createProver({ issuer, audience, keys: createGatewayKeys(new URL(jwks), { ca }) }) }),
+  })
   console.log(`The sample bank is open at http://${values.host}:${bank.port}`)
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void bank.close())
 }

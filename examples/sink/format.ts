@@ -1,7 +1,7 @@
 /**
  * One event, one line for a person at a terminal. The columns that every request has stand under each other; what only some
  * have (a reason, a limit nearly used up, a certificate about to expire) follows behind them. A guard that opens or closes
- * has a line of its own in the same columns. Pure.
+ * and a revocation list have lines of their own in the same columns. Pure.
  *
  * Events carry what strangers typed. Everything that is printed goes through {@link plain} first, so no control character
  * of an event ever reaches a terminal; colours are added afterwards.
@@ -38,6 +38,8 @@ export function formatEventLine(event: Readonly<Record<string, unknown>>, { colo
   const paint = color ? PAINTS : PLAIN
   if (event["event"] === "guard.opened" || event["event"] === "guard.closed")
     return formatGuardRecord(event, paint, width)
+  if (typeof event["event"] === "string" && event["event"].startsWith("crl."))
+    return formatCrlRecord(event, paint, width)
   if (event["event"] !== undefined && event["event"] !== "request") return formatOtherEvent(event, paint)
   const status = numberIn(event, "status")
   const statusPaint = paint[statusColor(status)]
@@ -87,6 +89,8 @@ function formatDetails(event: Readonly<Record<string, unknown>>, paint: Palette)
   const soft = textIn(event, "rate_limit_soft")
   if (soft !== undefined) details.push(paint.yellow(`over ${soft} (soft)`))
   if (event["origin_unhealthy"] === true) details.push(paint.red("origin unhealthy"))
+  const unknown = textIn(event, "revocation_unknown")
+  if (unknown !== undefined) details.push(paint.red(`revocation list ${unknown}`))
   const gate = textIn(event, "gate")
   if (gate !== undefined) details.push(paint.dim(gate))
   const daysLeft = numberIn(event, "certificate_days_left")
@@ -126,6 +130,33 @@ function formatGuardRecord(
     fit(textIn(event, "guard") ?? "-", pathColumnsOf(width)),
     paint[client === undefined ? "dim" : "cyan"](whom),
     loud(fit(isOpened ? "opened" : "closed", 22)),
+    details.join(paint.dim(", ")),
+  ]
+  return columns.join("  ").trimEnd()
+}
+
+/** What has become of whose revocation list, why, and until when the one in force is. */
+function formatCrlRecord(event: Readonly<Record<string, unknown>>, paint: Palette, width: number | undefined): string {
+  const { timestamp, next_update: nextUpdate } = event
+  const what = (textIn(event, "event") ?? "").slice("crl.".length)
+  const loud = paint[what === "refreshed" ? "green" : what === "failed" ? "yellow" : "red"]
+  const reason = textIn(event, "reason")
+  const entries = numberIn(event, "entries")
+  const failures = numberIn(event, "failures") ?? 0
+  const details = [
+    ...(reason === undefined ? [] : [reason]),
+    ...(failures > 1 ? [`${failures} in a row`] : []),
+    ...(entries === undefined
+      ? ["there is no list"]
+      : [`${entries} revoked`, `in force until ${formatEnd(nextUpdate, timestamp)}`]),
+  ]
+  const columns = [
+    paint.dim(formatTime(timestamp)),
+    loud("crl"),
+    loud(fit("list", 6)),
+    fit(textIn(event, "issuer") ?? "-", pathColumnsOf(width)),
+    fit("", 12),
+    loud(fit(what, 22)),
     details.join(paint.dim(", ")),
   ]
   return columns.join("  ").trimEnd()

@@ -1,12 +1,12 @@
 /**
  * Stage `certificate`: a client certificate that the platform vouches for and whose own facts agree.
  *
- * Decodes and hashes a leaf once per isolate; the rules are `core/certificate.ts` and, behind the local edge,
- * `core/edge-assertion.ts`.
+ * Decodes and hashes a leaf once per isolate; the rules are `core/certificate.ts`, for CAs whose revocations the gateway looks
+ * after by itself `core/revocation.ts`, and behind the local edge `core/edge-assertion.ts`.
  */
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
-import { decideLeaf, decidePresented } from "../core/certificate.ts"
+import { CERTIFICATE_CACHE_ENTRIES_MAX, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { decideLeaf, decidePresented, type LeafDigests } from "../core/certificate.ts"
 import { formatHex, parseHex } from "../core/hex.ts"
 import {
   decideAssertion,
@@ -15,17 +15,20 @@ import {
   type AssertionDecision,
   type SeenAssertions,
 } from "../core/edge-assertion.ts"
+import { decideRevocation, findIssuer, type RevocationRefusal } from "../core/revocation.ts"
 import { parseX509, type X509Facts } from "../core/x509.ts"
+import { createRevocationVerdicts } from "../gate/revocation-verdicts.ts"
 import { refuse } from "../reply.ts"
 
-interface Leaf {
+interface Leaf extends LeafDigests {
   readonly facts: X509Facts | undefined
-  readonly fingerprint: string
 }
 
 /** Returns the stage. */
-export function createCertificateStage({ trust, nowMs }: Gateway): StageHandler {
+export function createCertificateStage(gateway: Gateway): StageHandler {
+  const { config, nowMs, trust } = gateway
   const leaves = new Map<string, Leaf>()
+  const verdicts = createRevocationVerdicts(gateway)
   const checkAssertion = trust.kind === "edge" ? createAssertionCheck(trust.key, nowMs) : undefined
   return async function certificate(c, next) {
     const { exchange } = c.var
@@ -41,18 +44,43 @@ export function createCertificateStage({ trust, nowMs }: Gateway): StageHandler 
     // Without a platform that says so, whoever reaches this port writes request.cf.
     if (trust.kind === "nobody") return refuse(c, "edge-assertion-invalid", { reason: "platform_not_declared" })
     const leaf = leaves.get(presented.rfc9440) ?? (await readLeaf(presented.rfc9440))
-    const decision = decideLeaf(presented, leaf.facts, leaf.fingerprint, nowMs())
+    const decision = decideLeaf(presented, leaf.facts, leaf, nowMs())
     if (!decision.ok) return refuse(c, decision.code, decision)
     remember(leaves, presented.rfc9440, leaf)
+    const issuer = leaf.facts === undefined ? undefined : findIssuer(config.issuers, presented.issuerSki, leaf.facts)
+    if (issuer !== undefined) {
+      const { serial } = decision.certificate
+      if (issuer.revokedSerials.has(serial))
+        return refuse(c, "client-cert-invalid", { reason: "cert_revoked_by_configuration" })
+      if (issuer.crl !== undefined) {
+        const { source, whenUnknown } = issuer.crl
+        const revocation = decideRevocation(await verdicts.ask(c, serial, source), whenUnknown)
+        if (!revocation.ok) return refuseUnlisted(c, revocation)
+        if (revocation.unknown !== undefined) exchange.revocationUnknown = revocation.unknown
+      }
+    }
     exchange.certificate = decision.certificate
     return next()
   }
 }
 
+/** A revoked certificate is its holder's affair; that nobody knows is ours, and may be over at the next attempt. */
+function refuseUnlisted(c: GatewayContext, { isRevoked, reason }: RevocationRefusal): Response {
+  if (isRevoked) return refuse(c, "client-cert-invalid", { reason })
+  const fields = [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]] as const
+  return refuse(c, "service-unavailable", { reason, fields })
+}
+
 async function readLeaf(rfc9440: string): Promise<Leaf> {
   const der = decodeBase64(rfc9440.slice(1, -1))
-  if (der === undefined) return { facts: undefined, fingerprint: "" }
-  return { facts: parseX509(der), fingerprint: formatHex(new Uint8Array(await crypto.subtle.digest("SHA-256", der))) }
+  const facts = der && parseX509(der)
+  if (facts === undefined || der === undefined) return { facts: undefined, fingerprint: "", spki: "" }
+  const [fingerprint, spki] = await Promise.all([digestHex(der), digestHex(Uint8Array.from(facts.publicKey))])
+  return { facts, fingerprint, spki }
+}
+
+async function digestHex(octets: Uint8Array<ArrayBuffer>): Promise<string> {
+  return formatHex(new Uint8Array(await crypto.subtle.digest("SHA-256", octets)))
 }
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {

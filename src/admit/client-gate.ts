@@ -37,6 +37,18 @@ const CODES: Readonly<Record<NamedLimit["kind"], ProblemCode>> = {
   concurrency: "concurrency-exceeded",
 }
 
+/** A block that is refused from memory until it has to be asked for again. */
+interface Blocked {
+  readonly verdict: GateVerdict
+  readonly atMs: number
+  /** From then on one request asks, so that not all of them have to when the time is over. */
+  readonly askMs: number
+  readonly untilMs: number
+  isAsked: boolean
+}
+
+const BLOCK_ASK_RATIO = 0.9
+
 /** What one client meets on one route, worked out once. */
 interface Gate extends GatePlan {
   readonly subject: LeaseSubject
@@ -48,7 +60,7 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
   const objects = createClientObjects(gateway)
   const leases = createClientLeases(gateway, objects)
   const stopped = createStoppedCounter(gateway, objects)
-  const blocked = new Map<string, { readonly verdict: GateVerdict; readonly atMs: number; readonly untilMs: number }>()
+  const blocked = new Map<string, Blocked>()
   const gateOf = createGateCache()
   const mintId = (): string => formatHex(fillRandom(new Uint8Array(16)))
 
@@ -72,10 +84,13 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
     const gate = gateOf(route, client)
     // Minted here: under ids that callers may choose, all their requests would share one place and one outcome.
     const id = gate.isLent && gate.own.length + gate.keyed.length === 0 ? "" : mintId()
-    const asked = gate.isLent
+    const isSoft = noteHealth(c, route) && route.isSoft
+    // Past its limits a client is told so from memory, without a word to its guards: a request that passes all the same asks.
+    const isLent = gate.isLent && (!isSoft || gate.own.length === 0)
+    const asked = isLent
       ? await leases.decide(c, gate.subject, route.cost)
-      : await askObject(c, gate, { id, cost: route.cost })
-    const verdict = soften(c, route, asked)
+      : await askObject(c, isSoft ? softened(gate) : gate, { id, cost: route.cost })
+    const verdict = isSoft ? soften(gate, asked) : asked
     exchange.gate = verdict
     const passed = verdict.standings.flatMap((standing) => {
       const guard = gate.own.find(({ name }) => name === standing.name)
@@ -107,7 +122,10 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
     const { objectName, key, limits, guards } = gate.subject
     const now = nowMs()
     const known = blocked.get(key)
-    if (known !== undefined && now < known.untilMs) return later(known.verdict, now - known.atMs)
+    if (known !== undefined && now < known.untilMs) {
+      if (known.isAsked || now < known.askMs) return later(known.verdict, now - known.atMs)
+      known.isAsked = true
+    }
     const place = gate.takesPlace ? { leaseId: id } : {}
     const asked = await objects.call(c, objectName, async (object): Promise<GateDecision> =>
       object.admit({ limits, guards, cost, admissionId: id, ...place }),
@@ -118,13 +136,21 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
     if (cacheForMs > 0) {
       if (blocked.size >= LEASE_HOLDERS_PER_ISOLATE_MAX) blocked.clear()
       const atMs = nowMs()
-      blocked.set(key, { verdict: { ...verdict, decidedBy: "local" }, atMs, untilMs: atMs + cacheForMs })
+      const askMs = atMs + BLOCK_ASK_RATIO * cacheForMs
+      blocked.set(key, {
+        verdict: { ...verdict, decidedBy: "local" },
+        atMs,
+        askMs,
+        untilMs: atMs + cacheForMs,
+        isAsked: false,
+      })
     } else blocked.delete(key)
     return verdict
   }
 
   function passedGuard(guard: Guard, subject: LeaseSubject, standing: GuardStanding): PassedGuard {
-    return { guard, objectName: subject.objectName, standing, dropLease: () => leases.drop(subject) }
+    const { objectName } = subject
+    return { guard, objectName, standing, dropLease: () => leases.drop(objectName) }
   }
 
   /** Asks guards of other keys, each at an object of its own; the first that refuses decides. */
@@ -146,13 +172,11 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
     return undefined
   }
 
-  /** An unhealthy origin's 429s help nobody: limits of a soft route then refuse nothing, and the record says what they would. */
-  function soften(c: GatewayContext, route: Route, verdict: GateVerdict): GateVerdict {
-    if (route.action.kind !== "forward") return verdict
-    if (!originHealth.isUnhealthy(route.action.origin.name, nowMs())) return verdict
+  /** Returns whether the origin of the route answers badly too often, and puts that on the record. */
+  function noteHealth(c: GatewayContext, { action }: Route): boolean {
+    if (action.kind !== "forward" || !originHealth.isUnhealthy(action.origin.name, nowMs())) return false
     c.var.exchange.originUnhealthy = true
-    if (!route.isSoft || verdict.refusal?.kind !== "limit") return verdict
-    return { ...verdict, refusal: undefined, softened: verdict.refusal.violated }
+    return true
   }
 
   /** What an isolate holds, or asks for, of one guard of another key. */
@@ -185,6 +209,23 @@ function createGateCache(): (route: Route, client: ConfiguredClient) => Gate {
     cache.set(route, (cache.get(route) ?? new WeakMap()).set(client, gate))
     return gate
   }
+}
+
+/**
+ * The same, asked for a request that limits may not refuse: they count, and guards take it for one that passes. An unhealthy
+ * origin's clients repeat what it failed at, and 429s help nobody then.
+ */
+function softened(gate: Gate): Gate {
+  const limits = gate.limits.map((limit): NamedLimit => ({ ...limit, mode: "shadow" }))
+  return { ...gate, limits, subject: { ...gate.subject, limits } }
+}
+
+/** The verdict on such a request: what limits would have refused is named apart from what those in shadow mode would have. */
+function soften({ limits }: Gate, verdict: GateVerdict): GateVerdict {
+  const { refusal, shadowed } = verdict
+  if (refusal?.kind === "limit") return { ...verdict, refusal: undefined, softened: refusal.violated }
+  const isShadow = (name: string): boolean => limits.some((limit) => limit.name === name && limit.mode === "shadow")
+  return { ...verdict, shadowed: shadowed.filter(isShadow), softened: shadowed.filter((name) => !isShadow(name)) }
 }
 
 /** The value that a guard of another key counts for. A field that ends at the gateway is none: the origin never sees it. */

@@ -1,20 +1,63 @@
 /**
  * Stage `identity`: which client a verified certificate belongs to.
+ *
+ * Asks the client directory, whatever stands behind it. One that fails, is late or answers nonsense admits nobody: a client
+ * that is not known is not a client with fewer rights. Behind the answer the client's object learns which certificate was used.
  */
-import type { Gateway, StageHandler } from "../context.ts"
-import { decideIdentity } from "../core/identity.ts"
+import type { ConfiguredClient } from "../config/config.ts"
+import { required, type Gateway, type StageHandler } from "../context.ts"
+import { CLIENT_DIRECTORY_TIMEOUT_MS, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import type { ClientCertificate } from "../core/certificate.ts"
+import { formatExpires } from "../core/expiry-field.ts"
+import { isIdentityDecision, type IdentityDecision } from "../core/identity.ts"
+import { LATE, withDeadline } from "../deadline.ts"
+import { createCertificateNotes } from "../gate/certificate-notes.ts"
+import { createClientObjects } from "../gate/client-object.ts"
 import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
-export function createIdentityStage({ config }: Gateway): StageHandler {
+export function createIdentityStage(gateway: Gateway): StageHandler {
+  const { nowMs } = gateway
+  const notes = createCertificateNotes(gateway, createClientObjects(gateway))
   return async function identity(c, next) {
     const { exchange } = c.var
-    if (exchange.certificate === undefined) return next()
-    const decision = decideIdentity(config.directory, exchange.certificate)
-    if (!decision.ok) {
-      return refuse(c, decision.code, { reason: [decision.reason, ...decision.candidates].join(" ") })
+    const { certificate } = exchange
+    if (certificate === undefined) return next()
+    const decision = await ask(gateway, certificate, nowMs())
+    if ("failure" in decision) {
+      return refuse(c, "service-unavailable", {
+        reason: decision.failure,
+        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
+      })
     }
-    exchange.client = decision.client
-    return next()
+    // Somebody who is known and may not pass is on the record by name.
+    if ("client" in decision) exchange.client = decision.client
+    if ("retiresAtMs" in decision && decision.retiresAtMs !== undefined)
+      exchange.certificateRetiresAtMs = decision.retiresAtMs
+    if (!decision.ok) {
+      const candidates = decision.code === "client-ambiguous" ? decision.candidates : []
+      return refuse(c, decision.code, { reason: [decision.reason, ...candidates].join(" ") })
+    }
+    notes.add(c, decision.client, certificate, decision.retiresAtMs)
+    await next()
+    if (required(exchange.route, "route").tellsExpiry)
+      c.res.headers.set("X-Client-Certificate-Expires", formatExpires(certificate.notAfterMs, decision.retiresAtMs))
+  }
+}
+
+/** Asks the directory for a bounded time. Never throws. */
+async function ask(
+  { directory }: Gateway,
+  certificate: ClientCertificate,
+  nowMs: number,
+): Promise<IdentityDecision<ConfiguredClient> | { readonly failure: string }> {
+  try {
+    const found = directory.find(certificate, nowMs)
+    // A directory in memory costs no timer.
+    const answer = "then" in found ? await withDeadline(found, CLIENT_DIRECTORY_TIMEOUT_MS) : found
+    if (answer === LATE) return { failure: "directory_timeout" }
+    return isIdentityDecision(answer) ? answer : { failure: "directory_invalid" }
+  } catch {
+    return { failure: "directory_failed" }
   }
 }

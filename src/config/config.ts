@@ -2,8 +2,9 @@
  * The configuration as the gateway uses it: complete, resolved, frozen. Built only by `config/load.ts`.
  */
 import type { RouteGuard } from "../core/gate-plan.ts"
-import type { Client, ClientDirectory } from "../core/identity.ts"
+import type { Client, ClientIndex } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
+import type { RevocationSource } from "../core/revocation.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
 import type { ScopesByMethod } from "../core/scope.ts"
 import type { TokenTerms } from "../core/access-token.ts"
@@ -18,6 +19,23 @@ export interface ConfiguredClient extends Client, ClientLimits {
 
 /** A named guard: when it opens, whom it counts for, and which answers are failures. */
 export type Guard = RouteGuard
+
+/** A CA of clients, and how its certificates are revoked. Hex is lower case. */
+export interface Issuer {
+  readonly name: string
+  /** Subject key identifier of the CA. */
+  readonly ski: string
+  /** Serials that are refused whatever else is known, as `core/x509.ts` writes them. */
+  readonly revokedSerials: ReadonlySet<string>
+  /** The list that the CA publishes; undefined when none is asked for. */
+  readonly crl: IssuerCrl | undefined
+}
+
+/** Where the revocation list of a CA is, and what happens to its clients while nobody knows who is revoked. */
+export interface IssuerCrl {
+  readonly source: RevocationSource
+  readonly whenUnknown: "refuse" | "allow"
+}
 
 /** Who issues tokens, what its tokens have to be, and where its keys are. */
 export interface AuthorizationServer extends TokenTerms {
@@ -43,12 +61,27 @@ export interface Origin {
   readonly url: BaseUrl
   /** Longest wait for the response header, ms. */
   readonly timeoutMs: number
+  /** Whom assertions to this origin are for; undefined when it gets none. */
+  readonly assertion: { readonly issuer: string; readonly audience: string } | undefined
+  /** Fields in which it gets the client's certificate. */
+  readonly clientCert: ClientCertForm
+}
+
+/** `Client-Cert` (RFC 9440), `X-Forwarded-Client-Cert` (Envoy), both of them, or neither. */
+export type ClientCertForm = "rfc9440" | "xfcc" | "both" | "none"
+
+/** Who asserts, and with which Worker secrets: the first signs, all are published. At least one. */
+export interface AssertionIssuer {
+  readonly issuer: string
+  readonly keys: readonly string[]
 }
 
 /** What a route does with a request that every check let through. */
 export type RouteAction =
   | { readonly kind: "forward"; readonly origin: Origin; readonly forwardHeaders: ReadonlySet<string> | undefined }
   | { readonly kind: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
+  /** Answers with the public keys of assertions. */
+  | { readonly kind: "jwks" }
 
 /** One route. `label` is its pattern as written, for logs and tables. */
 export interface Route extends RouteMatch {
@@ -68,6 +101,8 @@ export interface Route extends RouteMatch {
   readonly isSoft: boolean
   /** Undefined: no token is asked for. */
   readonly token: RouteToken | undefined
+  /** Answers say when the client's certificate ends. */
+  readonly tellsExpiry: boolean
   readonly action: RouteAction
 }
 
@@ -88,8 +123,13 @@ export interface Config {
   readonly flushMs: number
   /** Send `X-RateLimit-Limit`, `-Remaining` and `-Reset` beside the fields of the draft. */
   readonly hasLegacyFields: boolean
+  /** How long before a certificate or an overlap window ends the record warns, ms. */
+  readonly certificateWarningMs: number
+  readonly assertion: AssertionIssuer | undefined
+  /** CAs by subject key identifier. Of two names for one CA the first that says more than the other. */
+  readonly issuers: ReadonlyMap<string, Issuer>
   readonly clients: readonly ConfiguredClient[]
-  readonly directory: ClientDirectory<ConfiguredClient>
+  readonly clientIndex: ClientIndex<ConfiguredClient>
   readonly limitSets: readonly LimitSet[]
   readonly guards: readonly Guard[]
   readonly authorizationServers: readonly AuthorizationServer[]

@@ -7,14 +7,16 @@
  * by the command line.
  */
 import * as v from "valibot"
-import { EVENT_FLUSH_MS_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
-import { compileDirectory } from "../core/identity.ts"
+import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT } from "../core/bounds.ts"
+import { compileClientIndex } from "../core/identity.ts"
 import { compileRoutes } from "../core/route.ts"
-import type { Config, Origin, Sink } from "./config.ts"
+import type { Config, Sink } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
+import { resolveIssuers } from "./resolve-issuers.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
+import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
 import { resolveAuthorizationServer } from "./resolve-tokens.ts"
 import { SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
@@ -90,7 +92,10 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       })
 
   const gateway = read("GATEWAY", "GATEWAY", variables.get("GATEWAY") ?? {})
+  const hasAssertion = tableNames(variables.get("GATEWAY")).includes("assertion")
+  reportAssertion(gateway?.assertion, report)
   const issuers = readNamed("ISSUERS", "ISSUER")
+  const resolvedIssuers = resolveIssuers(issuers, report)
   const limitSets = new Map(
     [...readNamed("LIMITS", "LIMIT")].map(([name, limit]) => [name, resolveLimitSet(name, limit, report)]),
   )
@@ -107,7 +112,10 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     ]),
   )
   const origins = new Map(
-    [...readNamed("ORIGINS", "ORIGIN")].map(([name, origin]) => [name, resolveOrigin(name, origin)]),
+    [...readNamed("ORIGINS", "ORIGIN")].map(([name, origin]) => [
+      name,
+      resolveOrigin(name, origin, hasAssertion ? (gateway?.assertion?.issuer ?? "") : undefined, report),
+    ]),
   )
   const clients = resolveClients(
     readArrays("CLIENTS", "CLIENT"),
@@ -123,6 +131,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     guardNames,
     serverNames: tableNames(variables.get("TOKENS")),
     originNames: tableNames(variables.get("ORIGINS")),
+    hasAssertion,
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
   reportUnpayable(routes, clients, report)
@@ -143,8 +152,11 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       logsToConsole: gateway.console ?? true,
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
+      certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
+      assertion: gateway.assertion,
+      issuers: resolvedIssuers,
       clients,
-      directory: compileDirectory(clients),
+      clientIndex: compileClientIndex(clients),
       limitSets: [...limitSets.values()],
       guards: [...guards.values()],
       authorizationServers: [...servers.values()],
@@ -163,10 +175,6 @@ export function configurationVariables(environment: Readonly<Record<string, unkn
       ([name, value]) => isTable(value) || Array.isArray(value) || isKnownVariable(name),
     ),
   )
-}
-
-function resolveOrigin(name: string, origin: Parsed<"ORIGIN">): Origin {
-  return { name, url: origin.url, timeoutMs: origin.timeout ?? ORIGIN_TIMEOUT_MS_DEFAULT }
 }
 
 function isTable(value: unknown): value is Readonly<Record<string, unknown>> {

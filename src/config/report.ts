@@ -33,7 +33,8 @@ export function nameList(names: readonly string[], variable: string): string {
 }
 
 const VALUE_LENGTH_MAX = 80
-const SECRET_NAME = /secret|token|password|passwd|credential|authorization|private|api[_-]?key/i
+/** `keys` are names of secrets; an operator who puts a key there instead must not read it in a log. */
+const SECRET_NAME = /secret|token|password|passwd|credential|authorization|private|api[_-]?key|^keys\b/i
 /** The name of an authorization server, in spite of its key. */
 const SERVER_NAME = /^ROUTES\w*\[[0-9]+\]\.token$/
 const MASK = "***"

@@ -7,6 +7,7 @@ import { METHODS } from "../core/route.ts"
 import type { LimitSet } from "../core/limit-set.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
+import { ASSERTION_NEEDED } from "./resolve-origins.ts"
 import { resolveToken, type KnownServers } from "./resolve-tokens.ts"
 import type { Parsed } from "./schema.ts"
 
@@ -18,6 +19,8 @@ export interface KnownNames extends KnownServers {
   readonly limitNames: readonly string[]
   readonly guardNames: readonly string[]
   readonly originNames: readonly string[]
+  /** Whether the configuration names keys of assertions, also when that table has errors of its own. */
+  readonly hasAssertion: boolean
 }
 
 /** Returns the routes in their order; what contradicts itself or another route is reported. */
@@ -40,8 +43,15 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   const mayBlock = route.token !== undefined && (token === undefined || token.server.guard !== undefined)
   const named = resolveGuards(place, route, mayBlock, known, report)
   const guards = withTokenGuard(place, named, token?.server.guard, report)
-  const { soft: isSoft = false, respond } = route
-  if (isSoft && respond !== undefined) {
+  const { expiry_header: tellsExpiry = false, jwks = false, soft: isSoft = false, respond } = route
+  if (tellsExpiry && route.client_certificate === "none") {
+    report(
+      `${place}.expiry_header`,
+      tellsExpiry,
+      'no expiry_header on a route with client_certificate = "none": there is no certificate that could end',
+    )
+  }
+  if (isSoft && (respond !== undefined || jwks)) {
     report(
       `${place}.soft`,
       isSoft,
@@ -52,7 +62,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   return {
     ...matched,
     place,
-    methods: route.methods ?? METHODS,
+    methods: route.methods ?? (jwks ? ["GET"] : METHODS),
     needsClientCertificate: route.client_certificate !== "none",
     limitSets,
     cost: route.cost ?? 1,
@@ -60,6 +70,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
     blockedStatus: route.blocked_status ?? 429,
     isSoft,
     token,
+    tellsExpiry,
     action,
   }
 }
@@ -185,26 +196,36 @@ function resolveAction(
   known: KnownNames,
   report: Report,
 ): RouteAction | undefined {
-  const { client_certificate: clientCertificate, forward_headers: forwardHeaders, origin: name, respond } = route
+  const {
+    client_certificate: clientCertificate,
+    forward_headers: forwardHeaders,
+    jwks = false,
+    origin: name,
+    respond,
+  } = route
   if (name !== undefined && clientCertificate === "none") {
     report(
       `${place}.client_certificate`,
       "none",
-      '"required" on a route with an origin: only routes answered here (respond) may do without a certificate',
+      '"required" on a route with an origin: only routes answered here (respond, jwks) may do without a certificate',
     )
   }
-  if ((name === undefined) === (respond === undefined)) {
+  if ([name !== undefined, respond !== undefined, jwks].filter(Boolean).length !== 1) {
     report(
       place,
-      { origin: name, respond },
-      `exactly one of origin (${nameList(known.originNames, "ORIGINS")}) and respond`,
+      { origin: name, respond, jwks: route.jwks },
+      `exactly one of origin (${nameList(known.originNames, "ORIGINS")}), respond and jwks = true`,
     )
     return undefined
   }
+  if (name === undefined && forwardHeaders !== undefined)
+    report(`${place}.forward_headers`, forwardHeaders, "no forward_headers on a route that forwards nothing")
+  if (jwks) {
+    if (!known.hasAssertion) report(`${place}.jwks`, jwks, `no jwks without ${ASSERTION_NEEDED}, whose keys it shows`)
+    return { kind: "jwks" }
+  }
   if (respond !== undefined) {
     const { status, body = "", content_type: contentType = "text/plain; charset=utf-8" } = respond
-    if (forwardHeaders !== undefined)
-      report(`${place}.forward_headers`, forwardHeaders, "no forward_headers on a route that forwards nothing")
     if (body !== "" && [204, 205, 304].includes(status))
       report(`${place}.respond.body`, body, `no body: an answer with status ${status} has none`)
     return { kind: "respond", status, body, contentType }

@@ -7,8 +7,12 @@
  */
 import * as v from "valibot"
 import {
+  ASSERTION_KEYS_MAX,
+  CERTIFICATE_WARNING_MS_MAX,
   CONCURRENCY_LEASE_MS_MAX,
   CONCURRENCY_MAX,
+  CRL_REFRESH_MS_MAX,
+  CRL_REFRESH_MS_MIN,
   EVENT_FLUSH_MS_MAX,
   FAILURE_STATUSES_MAX,
   GUARD_FAILURES_MAX,
@@ -16,19 +20,26 @@ import {
   LIMIT_SETS_MAX,
   ORIGIN_TIMEOUT_MS_MAX,
   ROUTE_GUARDS_MAX,
+  SERIAL_BYTES_MAX,
   TOKEN_CLOCK_TOLERANCE_MS_MAX,
   TOKEN_KEYS_STALE_MS_MAX,
   TOKEN_LIFETIME_MS_MAX,
 } from "../core/bounds.ts"
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
-import { nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
+import { formatRfc4514, nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
 import { refuseKeyField } from "../core/key-field.ts"
 import { parseOutcomeRules } from "../core/outcome.ts"
+import { decodePem } from "../core/pem.ts"
+import { parsePrintedName } from "../core/printed-name.ts"
 import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
+import { normalizeDnsName, normalizeEmail } from "../core/san-name.ts"
+import { isWorkloadId } from "../core/spiffe-id.ts"
+import { parseSpkiPin } from "../core/spki-pin.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
-import { parseDurationMs, parseRate } from "../core/time.ts"
+import { parseDurationMs, parseInstantMs, parseRate } from "../core/time.ts"
+import { parseSerial, parseX509 } from "../core/x509.ts"
 import { acceptedBy, flag, integer, list, oneOf, table, text, value, type Schema } from "./schema-parts.ts"
 import {
   clientClaim,
@@ -143,6 +154,29 @@ const keyId = text('the subject key identifier of the CA in hex, such as "27846e
   return hex !== undefined && hex.length >= 16 && hex.length <= 128 ? hex : undefined
 })
 
+/** Becomes the spelling of `core/x509.ts`. */
+const serial = text(
+  `the serial number of a certificate: 1 to ${SERIAL_BYTES_MAX} octets in hex, colons allowed, such as "4A:1B:0C"`,
+  parseSerial,
+)
+
+const caCertificate = text('the certificate of the CA as PEM: one block "-----BEGIN CERTIFICATE-----"', (input) => {
+  const octets = Uint8Array.from(input, (char) => Math.min(char.charCodeAt(0), 0xff))
+  const der = decodePem(octets, ["CERTIFICATE"])
+  if (der === undefined) return undefined
+  const facts = parseX509(der)
+  if (facts === undefined) return { refused: "a certificate that is not damaged" }
+  return facts.isCa ? facts : { refused: "the certificate of a CA; this one is none (basicConstraints)" }
+})
+
+const crlUrl = text(
+  'an http or https URL without user information and fragment, such as "http://crl.partners.example/ca.crl"',
+  (input) => {
+    const match = /^https?:\/\/([^/?#@]+)(?:[/?][\x21-\x7e]*)?$/.exec(input)
+    return match === null || input.includes("#") || parseHost(match[1] ?? "") === undefined ? undefined : input
+  },
+)
+
 const fingerprint = text("the SHA-256 of the certificate: 64 hex digits, colons allowed", (input) => {
   const hex = normalizeKeyId(input)
   return hex?.length === 64 ? hex : undefined
@@ -150,14 +184,43 @@ const fingerprint = text("the SHA-256 of the certificate: 64 hex digits, colons 
 
 const subject = text('a distinguished name as RFC 4514 writes it, such as "CN=client-a,O=Acme,C=JP"', (input) => {
   const parsed = parseRfc4514(input)
-  return "error" in parsed
-    ? { refused: `a distinguished name as RFC 4514 writes it; this one ${parsed.error}` }
-    : { text: input, key: nameKey(parsed.name) }
+  if (!("error" in parsed)) return { text: input, key: nameKey(parsed.name) }
+  // The one-line form is copied from dashboards and logs; read back it is a guess, so it is shown and not taken.
+  const oneLine = parsePrintedName(input, "legacy") ?? []
+  const hint =
+    oneLine.length === 0 ? "" : `; if it means what it seems to, that is ${JSON.stringify(formatRfc4514(oneLine))}`
+  return { refused: `a distinguished name as RFC 4514 writes it; this one ${parsed.error}${hint}` }
 })
 
 const sanUri = text(
   'the URI in the certificate, such as "spiffe://partners.example/acme" (visible ASCII, scheme first)',
   (input) => (/^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/.test(input) ? input : undefined),
+)
+
+const spki = text(
+  "the SHA-256 of the certificate's SubjectPublicKeyInfo: 64 hex digits, or base64 as a pin of RFC 7469 has it",
+  parseSpkiPin,
+)
+
+const sanDns = text(
+  'the DNS name in the certificate, such as "client.acme.example" (ASCII, no wildcard, no trailing dot)',
+  normalizeDnsName,
+)
+
+const sanEmail = text('the mail address in the certificate, such as "gateway@acme.example" (ASCII)', normalizeEmail)
+
+const spiffeId = text(
+  'a SPIFFE id with a path, such as "spiffe://partners.example/acme" (lower-case trust domain; letters, digits, dots, hyphens, underscores)',
+  (input) => (isWorkloadId(input) ? input : undefined),
+)
+
+/** TOML has dates of its own; what reads the file for the command line hands them over as objects that print as RFC 3339. */
+const instant = value(
+  'an RFC 3339 date (its first moment in UTC) or date-time with offset, such as 2027-01-31 or "2027-01-31T18:00:00+09:00"',
+  (input) => {
+    const written = input instanceof Date && Number.isFinite(input.getTime()) ? input.toJSON() : input
+    return typeof written === "string" ? parseInstantMs(written) : undefined
+  },
 )
 
 /** One name, or several. */
@@ -258,6 +321,29 @@ const verdictHeader = value(
   },
 )
 
+/** Names of Worker secrets, such as keys and credentials: none that is taken for a variable of the configuration. */
+const secretName = (holds: string): Schema<string> =>
+  text(`the name of a Worker secret, such as ${holds}`, (input) => {
+    if (/^(?:ROUTES|CLIENTS|SINKS)|^(?:GATEWAY|ISSUERS|LIMITS|GUARDS|ORIGINS)$/.test(input))
+      return { refused: "a name that does not begin like a variable of the configuration" }
+    return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined
+  })
+
+const issuerUrl = text(
+  'an https URL without query, at most 256 characters, such as "https://api.bank.example"',
+  (input) => (input.length <= 256 && parseBaseUrl(input)?.scheme === "https" ? input : undefined),
+)
+
+const audience = text("a text of 1 to 256 visible ASCII characters", (input) =>
+  /^[\x21-\x7e]{1,256}$/.test(input) ? input : undefined,
+)
+
+/** True means the default audience. */
+const originAssertion = v.union(
+  [flag(), table("assertion", { audience })],
+  'true, false, or a table such as { audience = "core-bank" } (1 to 256 visible ASCII characters)',
+)
+
 /** The shapes by what they describe: one variable, one table of a variable of named tables, one item of an array. */
 export const SCHEMAS = {
   GATEWAY: table("GATEWAY", {
@@ -270,19 +356,46 @@ export const SCHEMAS = {
     console: v.exactOptional(flag()),
     log_flush: v.exactOptional(duration(10, EVENT_FLUSH_MS_MAX, "1s")),
     legacy_ratelimit: v.exactOptional(flag()),
+    certificate_warning: v.exactOptional(duration(DAY_MS, CERTIFICATE_WARNING_MS_MAX, "30d")),
+    assertion: v.exactOptional(
+      table("assertion", {
+        issuer: issuerUrl,
+        keys: list(
+          `a list of 1 to ${ASSERTION_KEYS_MAX} names of Worker secrets that hold private JWKs, such as ["ASSERTION_KEY"]`,
+          secretName('"ASSERTION_KEY", that holds a private JWK'),
+        ),
+      }),
+    ),
   }),
-  ISSUER: table("an issuer", { ski: keyId }),
+  ISSUER: table("an issuer", {
+    ski: keyId,
+    certificate: v.exactOptional(caCertificate),
+    revoked_serials: v.exactOptional(list("a list of serial numbers in hex", serial, 0)),
+    crl: v.exactOptional(
+      table("crl", {
+        url: crlUrl,
+        refresh: v.exactOptional(duration(CRL_REFRESH_MS_MIN, CRL_REFRESH_MS_MAX, "1h")),
+        stale: v.exactOptional(oneOf("refuse", "allow")),
+      }),
+    ),
+  }),
   CLIENT: table("a client", {
     id,
     certificates: list(
       "at least one certificate to recognise the client by",
       table("a certificate", {
         fingerprint: v.exactOptional(fingerprint),
+        spki: v.exactOptional(spki),
         issuer: v.exactOptional(reference("ISSUERS")),
         san_uri: v.exactOptional(sanUri),
+        san_dns: v.exactOptional(sanDns),
+        san_email: v.exactOptional(sanEmail),
+        spiffe_id: v.exactOptional(spiffeId),
         subject: v.exactOptional(subject),
+        retire_at: v.exactOptional(instant),
       }),
     ),
+    disabled: v.exactOptional(flag()),
     limits: v.exactOptional(limitReplacements),
     mode: v.exactOptional(limitMode),
     oauth_clients: v.exactOptional(oauthClients),
@@ -321,7 +434,12 @@ export const SCHEMAS = {
     max_stale: v.exactOptional(duration(0, TOKEN_KEYS_STALE_MS_MAX, "1h")),
     guard: v.exactOptional(tokenGuard),
   }),
-  ORIGIN: table("an origin", { url: originUrl, timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")) }),
+  ORIGIN: table("an origin", {
+    url: originUrl,
+    timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")),
+    assertion: v.exactOptional(originAssertion),
+    client_cert: v.exactOptional(oneOf("rfc9440", "xfcc", "both", "none")),
+  }),
   ROUTE: table("a route", {
     path: v.exactOptional(canonicalPath),
     prefix: v.exactOptional(canonicalPath),
@@ -330,6 +448,7 @@ export const SCHEMAS = {
     client_certificate: v.exactOptional(oneOf("required", "none")),
     origin: v.exactOptional(reference("ORIGINS")),
     respond: v.exactOptional(respond),
+    jwks: v.exactOptional(flag()),
     limits: v.exactOptional(references("LIMITS", LIMIT_SETS_MAX)),
     cost: v.exactOptional(integer(1, 1_000_000)),
     guard: v.exactOptional(references("GUARDS", ROUTE_GUARDS_MAX)),
@@ -338,16 +457,13 @@ export const SCHEMAS = {
     token: v.exactOptional(reference("TOKENS")),
     scopes: v.exactOptional(routeScopes),
     forward_token: v.exactOptional(flag()),
+    expiry_header: v.exactOptional(flag()),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
   }),
   SINK: table("a sink", {
     kind: oneOf("otlp", "ndjson"),
     url: sinkUrl,
-    authorization_secret: v.exactOptional(
-      text('the name of a Worker secret, such as "SINK_AUTHORIZATION", that holds the Authorization value', (input) =>
-        /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined,
-      ),
-    ),
+    authorization_secret: v.exactOptional(secretName('"SINK_AUTHORIZATION", that holds the Authorization value')),
   }),
 } as const
 

@@ -9,7 +9,7 @@
  *
  * @see RFC 9068, RFC 8725, RFC 8705 §3, RFC 7515
  */
-import { parseBase64Url } from "./base64url.ts"
+import { parseBase64url } from "./base64url.ts"
 import { TOKEN_KEY_ID_LENGTH_MAX, TOKEN_LENGTH_MAX, TOKEN_LOGGED_LENGTH_MAX } from "./bounds.ts"
 import { readUtf8 } from "./der.ts"
 import { formatHex } from "./hex.ts"
@@ -89,9 +89,9 @@ export function decideHeader(token: string, terms: TokenTerms): HeaderDecision {
   if (parts.length === 5) return refused("token_encrypted")
   const [header = "", payload = "", signature = ""] = parts
   if (parts.length !== 3) return refused("token_malformed")
-  if (parseBase64Url(payload) === undefined || parseBase64Url(signature) === undefined)
+  if (parseBase64url(payload) === undefined || parseBase64url(signature) === undefined)
     return refused("token_malformed")
-  const members = parseJsonObject(parseBase64Url(header))
+  const members = parseJsonObject(parseBase64url(header))
   if (members === undefined) return refused("token_malformed")
   const algorithm = terms.algorithms.find((allowed) => allowed === members["alg"])
   if (algorithm === undefined) return refused("alg_not_allowed")
@@ -172,7 +172,7 @@ function readConfirmation(cnf: unknown): Confirmation {
   if (cnf === undefined) return { kind: "none" }
   const members = membersOf(cnf)
   const thumbprint = Object.hasOwn(members, "x5t#S256") ? members["x5t#S256"] : undefined
-  const octets = typeof thumbprint === "string" ? parseBase64Url(thumbprint) : undefined
+  const octets = typeof thumbprint === "string" ? parseBase64url(thumbprint) : undefined
   if (octets?.length !== 32 || Object.hasOwn(members, "jkt")) return { kind: "unreadable" }
   return { kind: "certificate", fingerprint: formatHex(octets) }
 }

@@ -105,6 +105,15 @@ export const TOKEN_LEASE_ATTEMPTS_MAX = 2
 export const TOKEN_LEASE_BLOCK_CACHE_MS_MAX = 5_000
 /** Answers that a waiting request may be counted in without being served before it is refused: bounds its wait to two trips. */
 export const TOKEN_LEASE_ANSWERS_MAX = 2
+/**
+ * How long an isolate that drew on a quota is remembered after its last call, in ms: what it hands back later is used up for
+ * good. Longer than a call that is given up, shorter than what would fill the rows of busy clients with isolates long gone.
+ */
+export const TOKEN_LEASE_RETURN_MS = 10_000
+/** Longest an isolate refuses from memory for a used-up quota, in ms: tokens may be handed back, or the limit be raised. */
+export const TOKEN_LEASE_QUOTA_CACHE_MS_MAX = 5_000
+/** Least limit of a quota worth lending. Of a smaller one, what isolates that end take with them is a notable share. */
+export const TOKEN_LEASE_QUOTA_MIN = 100
 /** Least time, in ms, in which a limit worth lending refills. Requests that gather during one trip would empty a smaller one. */
 export const TOKEN_LEASE_FILL_MS_MIN = 500
 /** How long an isolate refuses requests of a client by itself after the client's object was overloaded, in ms. */
@@ -115,8 +124,10 @@ export const LEASE_HOLDERS_PER_ISOLATE_MAX = 10_000
 export const STOPPED_REASONS_MAX = 100
 /** Days whose refusals one client's object keeps apart. */
 export const STOPPED_DAYS_MAX = 90
-/** How long an object remembers the last report of an isolate, in ms: far longer than one is repeated. */
+/** How long an object remembers the last report of an isolate, in ms: longer than one is repeated. */
 export const STOPPED_REPORTER_MEMORY_MS = 600_000
+/** Longest an isolate repeats a report that was not heard, in ms. What is older is given up: it may have been counted. */
+export const STOPPED_REPEAT_MS_MAX = 300_000
 /** Clients whose refusals one isolate counts at a time; beyond it the event alone tells of a refusal. */
 export const STOPPED_CLIENTS_MAX = 10_000
 /** Records of guards that one object keeps while the queue does not take them; beyond it the oldest are dropped, and said so. */
@@ -131,6 +142,61 @@ export const STOPPED_REPORTERS_MAX = 1_000
 export const LEASE_CALL_TIMEOUT_MS = 2_500
 /** Least burst of a limit worth lending, in tokens: half of it is what all isolates together may hold ahead of need. */
 export const TOKEN_LEASE_BURST_MIN = 10
+/** Longest SPIFFE id in octets. @see SPIFFE-ID §2.3 */
+export const SPIFFE_ID_BYTES_MAX = 2_048
+/** Longest wait for the client directory, in ms, before the request is refused. */
+export const CLIENT_DIRECTORY_TIMEOUT_MS = 2_000
+/** How long before a certificate or an overlap window ends the record warns, unless configured otherwise, in ms; and the most. */
+export const CERTIFICATE_WARNING_MS_DEFAULT = 2_592_000_000
+export const CERTIFICATE_WARNING_MS_MAX = 31_536_000_000
+/** From when on such a warning is an error, in ms before the end. */
+export const CERTIFICATE_URGENT_MS = 604_800_000
+/** Certificates that one client's object remembers; a client that rotates has two. */
+export const CERTIFICATES_REMEMBERED_MAX = 16
+/** Ends of overlap windows that one client's object remembers having warned of. */
+export const RULE_ENDS_REMEMBERED_MAX = 64
+/** How long after its end a certificate is still warned of, in ms, and after which idle time beside a newer one no more. */
+export const CERTIFICATE_MEMORY_MS = 2_592_000_000
+export const CERTIFICATE_SUPERSEDED_MS = 604_800_000
+/** Certificates whose last report to their client's object one isolate remembers. */
+export const CERTIFICATE_NOTES_MAX = 10_000
+/** How long after a report that was not heard the next one is sent, in ms. */
+export const CERTIFICATE_NOTE_RETRY_MS = 60_000
+/** Runs over which the review of all clients is spread: one an hour, a day for everybody. */
+export const CERTIFICATE_REVIEW_SLOTS = 24
+/** Objects that one run of the review asks at a time. */
+export const CERTIFICATE_REVIEW_BATCH = 50
+/** Life of an assertion to an origin, in seconds: time for the request to arrive, too short to be worth stealing. */
+export const GATEWAY_ASSERTION_SECONDS = 30
+/** Keys of assertions at a time: the one that signs, the one before and the next, and one to spare. */
+export const ASSERTION_KEYS_MAX = 4
+/** Longest value of a secret that is read as a key, in characters. A key has about 250. */
+export const ASSERTION_KEY_SECRET_LENGTH_MAX = 4_096
+/** How long a verifier may keep the published keys, in seconds: how long a new key waits before it may sign. */
+export const JWKS_MAX_AGE_SECONDS = 300
+/** Largest revocation list that is read, in octets, as PEM or DER: above 100,000 entries of 49 octets. */
+export const CRL_BYTES_MAX = 8_388_608
+/** Most entries of one revocation list: bounds what an object holds in memory while it replaces a list. */
+export const CRL_ENTRIES_MAX = 200_000
+/** Longest serial number in octets (RFC 5280 §4.1.2.2), with its sign octet. */
+export const SERIAL_BYTES_MAX = 21
+/** How far the start of a revocation list may lie ahead, in ms: more than the clocks of two services differ. */
+export const CRL_CLOCK_TOLERANCE_MS = 60_000
+/** Longest wait for a revocation list in ms, its last octet included. */
+export const CRL_FETCH_TIMEOUT_MS = 10_000
+/** How often a revocation list is fetched again unless configured otherwise, and the bounds of that, in ms. */
+export const CRL_REFRESH_MS_DEFAULT = 3_600_000
+export const CRL_REFRESH_MS_MIN = 1_000
+export const CRL_REFRESH_MS_MAX = 604_800_000
+/** Wait after the first failed fetch of a revocation list, in ms; each further one doubles it up to the second. */
+export const CRL_RETRY_MS_MIN = 30_000
+export const CRL_RETRY_MS_MAX = 900_000
+/** How long an isolate believes what it was told about a serial, in ms: how late a busy client is stopped. */
+export const REVOCATION_VERDICT_MS = 1_000
+/** Longest wait for a verdict on a serial, in ms. */
+export const REVOCATION_TIMEOUT_MS = 2_000
+/** Serials whose verdict one isolate remembers. One costs about 200 octets. */
+export const REVOCATION_VERDICTS_MAX = 10_000
 /** Longest access token in characters. Tokens in use have about 1,000; a longer one is refused before it is decoded. */
 export const TOKEN_LENGTH_MAX = 8_192
 /** Longest id of a key in characters, in a token and in a key set. Thumbprints have 43. */

@@ -9,20 +9,25 @@
  * Reasons are for the log. The caller learns one of two codes, a prober nothing more.
  */
 import { LEAF_BYTES_MAX } from "./bounds.ts"
-import { nameKey, type DistinguishedName } from "./distinguished-name.ts"
+import type { DistinguishedName } from "./distinguished-name.ts"
 import type { TlsClientAuth } from "./platform-certificate.ts"
+import { spiffeIdOf } from "./spiffe-id.ts"
 import { EKU_CLIENT_AUTH, type SubjectAltName, type X509Facts } from "./x509.ts"
 
 /** A verified client certificate: what later stages may rely on. Hex is lower case, instants are epoch ms. */
 export interface ClientCertificate {
   /** SHA-256 of the leaf's DER, 64 hex digits. */
   readonly fingerprint: string
+  /** SHA-256 of the leaf's SubjectPublicKeyInfo, 64 hex digits. */
+  readonly spki: string
   /** Subject key identifier of the CA that the platform verified the leaf against; undefined when it did not say. */
   readonly issuerSki: string | undefined
   readonly subject: DistinguishedName
   /** {@link nameKey} of the subject. */
   readonly subjectKey: string
   readonly subjectAltNames: readonly SubjectAltName[]
+  /** The SPIFFE id, when the leaf follows the rules of an X.509-SVID: its only URI, and a key that issues nothing. */
+  readonly spiffeId: string | undefined
   readonly serial: string
   readonly notBeforeMs: number
   readonly notAfterMs: number
@@ -34,6 +39,7 @@ export interface ClientCertificate {
 export type CertificateReason =
   | "no_cert"
   | "cert_revoked"
+  | "cert_revoked_by_configuration"
   | "cert_expired"
   | "cert_not_yet_valid"
   | "unknown_issuer"
@@ -54,6 +60,12 @@ export interface CertificateRefusal {
   readonly code: "client-cert-required" | "client-cert-invalid"
   readonly status?: 403
   readonly reason: CertificateReason
+}
+
+/** SHA-256 over the leaf and over its key, recomputed by this gateway, 64 lower-case hex digits each. */
+export interface LeafDigests {
+  readonly fingerprint: string
+  readonly spki: string
 }
 
 /** The leaf that the platform vouches for, still encoded. */
@@ -91,12 +103,12 @@ export function decidePresented(value: unknown): PresentedLeaf | CertificateRefu
  * Decides whether a leaf's facts agree with the platform and suit a client now.
  *
  * @param facts `parseX509` of the leaf's DER, undefined when it is malformed
- * @param fingerprint SHA-256 of that DER, recomputed, 64 lower-case hex digits
+ * @param digests of that DER
  */
 export function decideLeaf(
   presented: PresentedLeaf,
   facts: X509Facts | undefined,
-  fingerprint: string,
+  { fingerprint, spki }: LeafDigests,
   nowMs: number,
 ): { readonly ok: true; readonly certificate: ClientCertificate } | CertificateRefusal {
   if (facts === undefined) return refuse("leaf_malformed")
@@ -118,10 +130,12 @@ export function decideLeaf(
     ok: true,
     certificate: {
       fingerprint,
+      spki,
       issuerSki: presented.issuerSki,
       subject: facts.subject,
-      subjectKey: nameKey(facts.subject),
+      subjectKey: facts.subjectKey,
       subjectAltNames: facts.subjectAltNames,
+      spiffeId: facts.allowsIssuing ? undefined : spiffeIdOf(facts.subjectAltNames),
       serial: facts.serial,
       notBeforeMs: facts.notBeforeMs,
       notAfterMs: facts.notAfterMs,

@@ -6,19 +6,21 @@
  * requests that are asked for one by one and requests that isolates admit share every limit exactly. Pure and total; the
  * object stores a returned state that is not the very one it passed in before the answer leaves.
  */
-import { decideAdmission } from "./admission.ts"
+import { decideAdmission, releaseLeases } from "./admission.ts"
 import type { AdmissionDecision, AdmissionRequest } from "./admission.ts"
-import { isAccrualOnly, settle } from "./gcra.ts"
+import { isAccrualOnly } from "./gcra.ts"
 import { askGuards } from "./gate-guards.ts"
 import type { GuardBlock, GuardDemand, GuardStanding, NamedGuardEvent } from "./gate-guards.ts"
+import { isLendableGuard } from "./gate-plan.ts"
 import type { GateState } from "./gate-state.ts"
 import { grant, LEASE_TERMS_DEFAULT } from "./lease-grant.ts"
 import { loansOf, settleLedger } from "./lease-ledger.ts"
-import { bucketsOf, createBucketPool } from "./lease-member.ts"
 import { fitMs } from "./lease-outlook.ts"
+import { createLeasePool, storedOf } from "./lease-pool.ts"
 import type { LeaseAnswer, LeaseCall } from "./lease-protocol.ts"
-import { askLimit, isUnknownLimit } from "./limit.ts"
-import type { NamedBucket, NamedLimit, PolicyStatus } from "./limit.ts"
+import { askLimit, isNamedLimit, isUnknownLimit } from "./limit.ts"
+import type { NamedBucket, NamedLimit, NamedQuota, PolicyStatus } from "./limit.ts"
+import { isSameQuota } from "./quota.ts"
 
 /** What an isolate is told beside the tokens: how the limits stand, and what outcomes of the guards have to name. */
 export interface LeaseGrant {
@@ -56,9 +58,11 @@ export interface GateStep<Answer> {
 }
 
 /**
- * Lends tokens to an isolate. Null for a call that is out of range or was overtaken: nobody waits for its answer.
+ * Lends tokens to an isolate. Null for a call that is out of range or was overtaken: nobody waits for its answer. Null also
+ * for limits and guards that cannot be lent; nothing changes then.
  *
- * @param limits buckets that are enforced, each name once: what `core/gate-plan.ts` calls lendable
+ * @param limits buckets and quotas that are enforced, each name once
+ * @param guards none that reserves places
  * @param jitter random in [0, 1)
  */
 export function lendTokens(
@@ -68,18 +72,19 @@ export function lendTokens(
   nowMs: number,
   jitter: number,
 ): GateStep<LeaseGrant | null> {
-  const buckets = limits.filter((limit) => limit.kind === "bucket")
-  if (buckets.length !== limits.length) return { state, answer: null, events: [] }
+  const lendable = limits.filter(isLendableLimit)
+  const isLent = lendable.length === limits.length && guards.every(({ config }) => isLendableGuard(config))
+  if (!isLent) return { state, answer: null, events: [] }
   // Whatever the call is for, the guards see that somebody asked.
   const asked = askGuards(state.guards, guards, call.boot, nowMs, state.lostAtMs)
-  const pool = createBucketPool(bucketsWithLost(state, buckets), buckets, nowMs)
+  const pool = createLeasePool(state, lendable, nowMs, state.lostAtMs)
   const step = grant(
     state.ledger,
     pool,
     call,
     {
       ...LEASE_TERMS_DEFAULT,
-      names: buckets.map(({ name }) => name),
+      names: lendable.map(({ name }) => name),
       // A change of any guard changes the sum; one that is open lends nothing anyway.
       epoch: asked.standings.reduce((sum, { epoch }) => sum + epoch, 0),
       failures: Math.max(0, ...asked.standings.map(({ failures }) => failures)),
@@ -92,10 +97,10 @@ export function lendTokens(
   const lent: GateState =
     step.ledger === state.ledger
       ? withGuards(state, asked.refused)
-      : { ...state, buckets: bucketsOf(step.pool), ledger: step.ledger, guards: asked.refused }
+      : { ...state, ...storedOf(state, step.pool), ledger: step.ledger, guards: asked.refused }
   if (step.answer === null) return { state: lent, answer: null, events: asked.events }
-  const standing: GateState = { ...state, buckets: bucketsOf(step.pool) }
-  const policies = buckets.flatMap((limit) => askLimit(standing, limit, undefined, nowMs, undefined).policy ?? [])
+  const standing: GateState = { ...state, ...storedOf(state, step.pool) }
+  const policies = lendable.flatMap((limit) => askLimit(standing, limit, undefined, nowMs, undefined).policy ?? [])
   return {
     state: lent,
     answer: {
@@ -103,7 +108,7 @@ export function lendTokens(
       policies,
       standings: asked.standings,
       block: asked.block ?? null,
-      isLost: state.ledger.heldUntilMs > 0,
+      isLost: step.ledger.heldUntilMs > 0,
     },
     events: asked.events,
   }
@@ -118,14 +123,15 @@ export function admitRequest(state: GateState, request: GateRequest, nowMs: numb
     const read = decideLent(state, { ...admission, cost: 0, limits: readable(admission.limits) }, nowMs).decision
     const decision = asked.isInvalid ? { ...read, ...INVALID } : read
     return {
-      state: withGuards(state, asked.refused),
+      state: withGuards(withoutPlace(state, admission, nowMs), asked.refused),
       answer: { admission: decision, standings: [], block: block ?? null },
       events,
     }
   }
   const { state: after, decision } = decideLent(state, admission, nowMs)
+  const kept = decision.admitted ? after : withoutPlace(after, admission, nowMs)
   return {
-    state: withGuards(after, decision.admitted ? asked.passed : asked.refused),
+    state: withGuards(kept, decision.admitted ? asked.passed : asked.refused),
     answer: { admission: decision, standings: decision.admitted ? asked.standings : [], block: null },
     events,
   }
@@ -145,17 +151,17 @@ function decideLent(
   request: AdmissionRequest,
   nowMs: number,
 ): { readonly state: GateState; readonly decision: AdmissionDecision } {
-  const buckets = request.limits.filter((limit) => limit.kind === "bucket")
-  const names = buckets.map(({ name }) => name)
-  const pool = createBucketPool(bucketsWithLost(state, buckets), buckets, nowMs)
+  // What is out of range must not reach a limit: what is stored of it could not be read back.
+  const lendable = request.limits.filter(isLendableKind)
+  const names = lendable.map(({ name }) => name)
+  const pool = createLeasePool(state, lendable, nowMs, state.lostAtMs)
   const settled = settleLedger(state.ledger, pool, names, nowMs)
-  const before: GateState = { ...state, buckets: bucketsOf(settled.pool), ledger: settled.ledger }
+  const before: GateState = { ...state, ...storedOf(state, settled.pool), ledger: settled.ledger }
   const step = decideAdmission(before, request, settled.nowMs)
-  const after = step.state
   const decision = { ...step.decision, lost: lostOf(state, request) }
-  if (decision.admitted && request.cost > 0) return { state: after, decision }
-  const kept = isTimeOnly(state, after) ? state : after
-  if (decision.admitted || decision.reason !== "limit" || decision.retryAfterMs === null) {
+  if (!decision.admitted && decision.reason === "invalid-request") return { state, decision }
+  const kept = step.state === before && isTimeOnly(state, before) ? state : step.state
+  if (decision.admitted || decision.retryAfterMs === null) {
     return { state: kept, decision }
   }
   // What is lent comes back later than a bucket alone would refill, or sooner.
@@ -163,7 +169,13 @@ function decideLent(
   const lent = { loans: loansOf(settled.ledger), heldUntilMs: settled.ledger.heldUntilMs }
   if (short.length === 0 || (lent.loans.length === 0 && lent.heldUntilMs === 0)) return { state: kept, decision }
   const waitMs = fitMs(settled.pool, short, lent, request.cost, settled.nowMs) ?? 0
-  return { state: kept, decision: { ...decision, retryAfterMs: Math.max(waitMs, decision.retryAfterMs) } }
+  if (waitMs <= decision.retryAfterMs) return { state: kept, decision }
+  return { state: kept, decision: { ...decision, refusedBy: "bucket", retryAfterMs: waitMs } }
+}
+
+/** A limit that tokens can be lent of, in any mode. */
+function isLendableKind(limit: NamedLimit): limit is NamedBucket | NamedQuota {
+  return isNamedLimit(limit) && limit.kind !== "concurrency"
 }
 
 /** Names of the limits that start with nothing to give because what was stored of them was lost. */
@@ -172,30 +184,38 @@ function lostOf(state: GateState, { limits }: AdmissionRequest): readonly string
   return limits.filter((limit) => isUnknownLimit(state, limit)).map(({ name }) => name)
 }
 
-/** Whether `after` is what the next call would work out again from `before`: time has passed, nothing was taken. */
-function isTimeOnly(before: GateState, after: GateState): boolean {
+/** Whether what was settled to now would be worked out again by the next call: nothing but time has passed. */
+function isTimeOnly(stored: GateState, settled: GateState): boolean {
+  const isAccrued = Object.entries(settled.buckets).every(([name, bucket]) => {
+    const before = Object.hasOwn(stored.buckets, name) ? stored.buckets[name] : undefined
+    return before !== undefined && isAccrualOnly(before, bucket)
+  })
   return (
-    before.quotas === after.quotas &&
-    before.concurrency === after.concurrency &&
-    Object.entries(after.buckets).every(([name, bucket]) => {
-      const stored = Object.hasOwn(before.buckets, name) ? before.buckets[name] : undefined
-      return stored !== undefined && isAccrualOnly(stored, bucket)
+    isAccrued &&
+    Object.entries(settled.quotas).every(([name, quota]) => {
+      const before = Object.hasOwn(stored.quotas, name) ? stored.quotas[name] : undefined
+      return before !== undefined && isSameQuota(before, quota)
     })
   )
-}
-
-/** Buckets as stored; of a lost client also those of the call, which had nothing to give when it was lost. */
-function bucketsWithLost(state: GateState, limits: readonly NamedBucket[]): GateState["buckets"] {
-  const { buckets, lostAtMs } = state
-  if (lostAtMs === undefined) return buckets
-  const missing = limits.filter(({ name }) => !Object.hasOwn(buckets, name))
-  const empty = missing.map((limit) => [limit.name, settle(undefined, { ...limit, initial: 0 }, lostAtMs)] as const)
-  return { ...buckets, ...Object.fromEntries(empty) }
 }
 
 /** Returns the state with these guards: the very same one when they are its own. */
 export function withGuards(state: GateState, guards: GateState["guards"]): GateState {
   return state.guards === guards ? state : { ...state, guards }
+}
+
+/**
+ * Returns the state without the place of a request that is refused: one that is asked for again, because the answer was
+ * lost, may have taken it the first time, and nobody will give it back.
+ */
+function withoutPlace(state: GateState, { leaseId }: AdmissionRequest, nowMs: number): GateState {
+  if (leaseId === undefined) return state
+  const { state: after, released } = releaseLeases(state, leaseId, nowMs)
+  return released.length > 0 ? after : state
+}
+
+function isLendableLimit(limit: NamedLimit): limit is NamedBucket | NamedQuota {
+  return isLendableKind(limit) && limit.mode !== "shadow"
 }
 
 /** Limits that can be read without taking: a place among the requests in progress is taken whatever it costs. */

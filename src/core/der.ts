@@ -23,6 +23,7 @@ export const TAG = {
   bitString: 0x03,
   octetString: 0x04,
   oid: 0x06,
+  enumerated: 0x0a,
   utf8String: 0x0c,
   numericString: 0x12,
   printableString: 0x13,
@@ -64,26 +65,40 @@ export function isNestingBounded(element: DerElement, depth: number = DER_DEPTH_
 }
 
 function readElement(bytes: Uint8Array, offset: number): DerElement | undefined {
+  const span = readSpan(bytes, offset)
+  if (span === undefined) return undefined
+  const { tag, start, end } = span
+  return { tag, bytes: bytes.subarray(offset, end), content: bytes.subarray(start, end) }
+}
+
+/** Where the content of an element starts and ends, for walks over so many that a view of each would be what takes the time. */
+export interface DerSpan {
+  readonly tag: number
+  readonly start: number
+  readonly end: number
+}
+
+/** Returns the span of the element at `offset` that ends at or before `limit`, or undefined when there is none. */
+export function readSpan(bytes: Uint8Array, offset: number, limit: number = bytes.length): DerSpan | undefined {
   const tag = bytes[offset]
   const first = bytes[offset + 1]
   if (tag === undefined || first === undefined || (tag & 0x1f) === 0x1f) return undefined
   let length = first
-  let contentOffset = offset + 2
+  let start = offset + 2
   if (first >= 0x80) {
     const octets = first & 0x7f
-    // 0 octets is the indefinite form; above 3 no certificate fits.
+    // 0 octets is the indefinite form; above 3 nothing fits that is read here.
     if (octets === 0 || octets > 3) return undefined
     length = 0
     for (let i = 0; i < octets; i++) {
-      const octet = bytes[contentOffset++]
+      const octet = bytes[start++]
       if (octet === undefined || (i === 0 && octet === 0)) return undefined
       length = length * 256 + octet
     }
     if (length < 0x80) return undefined
   }
-  const end = contentOffset + length
-  if (end > bytes.length) return undefined
-  return { tag, bytes: bytes.subarray(offset, end), content: bytes.subarray(contentOffset, end) }
+  const end = start + length
+  return end > limit ? undefined : { tag, start, end }
 }
 
 /**
@@ -174,17 +189,23 @@ function readWideText(octets: Uint8Array, width: 2 | 4): string | undefined {
  *
  * @see RFC 5280 §4.1.2.5
  */
-export function readTime(element: DerElement): number | undefined {
-  const text = readLatin1(element.content)
-  const match = /^((?:\d\d)?\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)Z$/.exec(text)
-  if (match === null) return undefined
-  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match.slice(1).map(Number)
-  const isUtc = element.tag === TAG.utcTime && text.length === 13
-  if (!isUtc && !(element.tag === TAG.generalizedTime && text.length === 15)) return undefined
-  const fullYear = isUtc ? year + (year >= 50 ? 1900 : 2000) : year
-  const instant = Date.UTC(fullYear, month - 1, day, hour, minute, second)
+export function readTime({ tag, content }: Pick<DerElement, "tag" | "content">): number | undefined {
+  const yearDigits = tag === TAG.utcTime ? 2 : 4
+  const isTime = tag === TAG.utcTime || tag === TAG.generalizedTime
+  if (!isTime || content.length !== yearDigits + 11 || content[content.length - 1] !== 0x5a) return undefined
+  for (let i = 0; i < content.length - 1; i++) if (!isDigit(content[i])) return undefined
+  const twoDigits = (at: number): number => (content[at] ?? 0) * 10 + (content[at + 1] ?? 0) - 0x30 * 11
+  const ofCentury = twoDigits(yearDigits - 2)
+  const century = yearDigits === 4 ? twoDigits(0) * 100 : ofCentury >= 50 ? 1900 : 2000
+  const [year, month, day] = [century + ofCentury, twoDigits(yearDigits), twoDigits(yearDigits + 2)]
+  const [hour, minute, second] = [twoDigits(yearDigits + 4), twoDigits(yearDigits + 6), twoDigits(yearDigits + 8)]
+  const instant = Date.UTC(year, month - 1, day, hour, minute, second)
   const date = new Date(instant)
   // Date.UTC takes the years 0 to 99 for 1900 to 1999 and carries what is too large into the next field.
-  const isCarried = date.getUTCFullYear() !== fullYear || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day
+  const isCarried = date.getUTCFullYear() !== year || date.getUTCMonth() !== month - 1 || date.getUTCDate() !== day
   return isCarried || hour > 23 || minute > 59 || second > 59 ? undefined : instant
+}
+
+function isDigit(octet: number | undefined): boolean {
+  return octet !== undefined && octet >= 0x30 && octet <= 0x39
 }

@@ -51,6 +51,11 @@ const KEYWORDS: readonly (readonly [keyword: string, oid: string])[] = [
 const OID_BY_KEYWORD = new Map(KEYWORDS.map(([keyword, oid]) => [keyword.toLowerCase(), oid]))
 const KEYWORD_BY_OID = new Map(KEYWORDS.map(([keyword, oid]) => [oid, keyword]))
 
+/** Returns the OID of an attribute type's keyword, of any case, or of its dotted form; undefined when it is not known. */
+export function oidOfKeyword(keyword: string): string | undefined {
+  return /^[0-9]/.test(keyword) ? keyword : OID_BY_KEYWORD.get(keyword.toLowerCase())
+}
+
 /** Returns the name in a DER `Name` element, or undefined when it is malformed. */
 export function readName(element: DerElement): DistinguishedName | undefined {
   if (element.tag !== TAG.sequence) return undefined
@@ -129,7 +134,7 @@ export function parseRfc4514(text: string): { readonly name: DistinguishedName }
     const type = /^ *([A-Za-z][A-Za-z0-9-]*|(?:0|[1-9][0-9]*)(?:\.(?:0|[1-9][0-9]*))+) *=/.exec(rest)
     if (type === null) return { error: `needs an attribute type and "=" at ${quoteStart(rest)}` }
     const keyword = type[1] ?? ""
-    const oid = /^[0-9]/.test(keyword) ? keyword : OID_BY_KEYWORD.get(keyword.toLowerCase())
+    const oid = oidOfKeyword(keyword)
     if (oid === undefined) return { error: `has the unknown attribute type "${keyword}"; give its dotted OID` }
     const value = takeValue(rest.slice(type[0].length))
     if ("error" in value) return { error: `${value.error} in the value of ${keyword}` }

@@ -43,6 +43,10 @@ export interface AccessEvent {
   /** SHA-256 of the presented leaf, lower-case hex. */
   readonly certificate_fingerprint?: string
   readonly certificate_days_left?: number
+  /** RFC 3339: end of the overlap window of the only rules that match the leaf; past when that is why it was refused. */
+  readonly certificate_retires_at?: string
+  /** Nobody knew whether the certificate is revoked; it passed because the issuer's `stale` says so. */
+  readonly revocation_unknown?: "stale" | "missing" | "unavailable"
   /** Authorization server whose token was verified, the client and the id that the token names. Never the token. */
   readonly token?: string
   readonly token_client?: string
@@ -89,8 +93,56 @@ export interface GuardRecord {
   readonly attempt: number
 }
 
+/**
+ * A certificate that a client uses, or a rule it is recognised by, ends soon or has ended. Once for each and day (UTC), at
+ * least: an equal record again means the same.
+ */
+export interface CertificateRecord {
+  /** RFC 3339 with milliseconds, UTC: when it was noticed. */
+  readonly timestamp: string
+  /** An error in the last week. */
+  readonly level: "warn" | "error"
+  readonly event: "certificate.expiring"
+  readonly client_id: string
+  /** What ends first: the certificate's own validity, or the overlap window of the rule that matches it. */
+  readonly ends: "validity" | "overlap"
+  /** RFC 3339, UTC. */
+  readonly ends_at: string
+  /** Whole days until then, rounded down; negative once it has ended. */
+  readonly days_left: number
+  /** SHA-256 of the leaf, lower-case hex; absent for a window in which no certificate was seen. */
+  readonly certificate_fingerprint?: string
+  /** The last day of its use that is known, UTC. */
+  readonly last_used?: string
+  /** Where the rule stands in the configuration, when no certificate was seen under it. */
+  readonly rule?: string
+  /** A request, or the daily review. */
+  readonly found_by: "use" | "review"
+}
+
+/** A new revocation list is in force, an attempt to get one has failed, or the one in force is over. At least once for each. */
+export interface CrlRecord {
+  /** RFC 3339 with milliseconds, UTC: when it happened. */
+  readonly timestamp: string
+  readonly level: "info" | "warn" | "error"
+  readonly event: "crl.refreshed" | "crl.failed" | "crl.stale"
+  /** Configured name of the CA. */
+  readonly issuer: string
+  /** Why an attempt failed, and how many have failed in a row. */
+  readonly reason?: string
+  readonly failures?: number
+  /** The list in force: its times in RFC 3339, its entries, and its number in hex. Absent while there is none. */
+  readonly this_update?: string
+  readonly next_update?: string
+  readonly entries?: number
+  readonly number?: string
+}
+
+/** What an object puts on the record by itself, beside any request. */
+export type ObjectRecord = GuardRecord | CertificateRecord | CrlRecord
+
 /** Everything that goes through the queue to the sinks. */
-export type GatewayEvent = AccessEvent | GuardRecord
+export type GatewayEvent = AccessEvent | ObjectRecord
 
 /**
  * Returns the level of an event: what the gateway or the origin got wrong is an error; what was refused, and what passed

@@ -88,9 +88,12 @@ const GATEWAY_FIELDS: ReadonlySet<string> = new Set([
 const RESPONSE_GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   "client-cert",
   "client-cert-chain",
+  // An origin that sends it back would hand its caller a proof that the caller must not have.
+  "gateway-assertion",
   "ratelimit",
   "ratelimit-policy",
   "ratelimit-shadow",
+  "x-forwarded-client-cert",
   "x-request-id",
 ])
 
@@ -156,21 +159,25 @@ export function isContentUnexpected(method: string, contentLength: string | null
 }
 
 /**
- * Returns true when an answer was chosen by the client's certificate. Caches never see that field, so such an answer must
- * not be reused for another client.
+ * Returns true when an answer was chosen by the client's certificate or by an assertion. Caches never see those fields, so
+ * such an answer must not be reused for another client.
  *
  * @see RFC 9440 §2.4
  */
 export function variesOnCertificate(vary: string | null): boolean {
-  return /(?:^|,)\s*client-cert(?:-chain)?\s*(?:,|$)/i.test(vary ?? "")
+  return /(?:^|,)\s*(?:client-cert(?:-chain)?|x-forwarded-client-cert|gateway-assertion)\s*(?:,|$)/i.test(vary ?? "")
 }
 
 /** What the gateway knows about a request by the time it forwards it. */
 export interface ForwardedRequest {
   readonly requestId: string
   readonly clientId: string
-  /** Leaf certificate as an RFC 9440 byte sequence. */
-  readonly clientCertificate: string
+  /** Leaf certificate as an RFC 9440 byte sequence; undefined when the origin does not want it. */
+  readonly clientCertificate: string | undefined
+  /** What Envoy would write of the certificate; undefined when the origin does not want it. */
+  readonly xfcc: string | undefined
+  /** Signed assertion; undefined when the origin asks for none. */
+  readonly assertion: string | undefined
   /** The caller's address in canonical text form; undefined when the platform gave none. */
   readonly clientAddress: string | undefined
   /** The same address as a node of the Forwarded field, quoted where RFC 7239 §6 asks for it. */
@@ -189,11 +196,13 @@ export interface ForwardedRequest {
  * overwritten, not appended to: in front of the gateway stands no proxy that it would believe.
  */
 export function gatewayFields(request: ForwardedRequest): readonly (readonly [name: string, value: string])[] {
-  const { clientAddress, forwardedNode, host, tracestate } = request
+  const { assertion, clientAddress, clientCertificate, forwardedNode, host, tracestate, xfcc } = request
   return [
     ["X-Request-Id", request.requestId],
     ["X-Client-Id", request.clientId],
-    ["Client-Cert", request.clientCertificate],
+    ...(clientCertificate === undefined ? [] : ([["Client-Cert", clientCertificate]] as const)),
+    ...(xfcc === undefined ? [] : ([["X-Forwarded-Client-Cert", xfcc]] as const)),
+    ...(assertion === undefined ? [] : ([["Gateway-Assertion", assertion]] as const)),
     ["X-Forwarded-Host", host],
     ["X-Forwarded-Proto", "https"],
     ["Forwarded", `${forwardedNode === undefined ? "" : `for=${forwardedNode};`}host="${host}";proto=https`],

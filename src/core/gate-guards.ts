@@ -8,6 +8,7 @@
 import { baseBackoffMs } from "./backoff.ts"
 import { TOKEN_LEASE_BLOCK_CACHE_MS_MAX } from "./bounds.ts"
 import type { StoredGuard } from "./gate-state.ts"
+import { parseGuardConfig } from "./guard-config.ts"
 import type { GuardConfig } from "./guard-config.ts"
 import { createGuardState, isForgettableGuard } from "./guard-state.ts"
 import type { GuardEvent, GuardState } from "./guard-state.ts"
@@ -81,17 +82,11 @@ export function askGuards(
   const blocks: GuardBlock[] = []
   let isInvalid = false
   for (const { name, config } of demands) {
-    const before = stateOf(stored, name) ?? lostGuard(config, nowMs, lostAtMs)
+    const before = stateOf(stored, { name, config }, nowMs, lostAtMs)
     const { state, decision, events: own } = requestAdmission(before, config, { id }, nowMs)
     events.push(...own.map((event) => ({ guard: name, event })))
     passed = keep(passed, name, { config, state })
-    refused =
-      config.inFlight === "reserve"
-        ? keep(refused, name, {
-            config,
-            state: { ...observe(before, config, nowMs).state, lastRequestMs: state.lastRequestMs },
-          })
-        : keep(refused, name, { config, state })
+    refused = keep(refused, name, { config, state: withoutPlace(state, id) })
     if (decision.admitted) standings.push({ name, failures: decision.failures, ...decision.admission })
     else if (decision.reason === "invalid-request") isInvalid = true
     else blocks.push(blockOf(name, decision, decision.reason))
@@ -110,6 +105,7 @@ export interface GuardOutcome extends GuardDemand {
  * Records how an admitted request ended, for every guard that it passed.
  *
  * @param random uniform in [0, 1): the jitter of a block that this outcome starts
+ * @param lostAtMs as in {@link askGuards}
  */
 export function recordOutcomes(
   stored: StoredGuards,
@@ -117,12 +113,14 @@ export function recordOutcomes(
   { id, result }: { readonly id: string; readonly result: OutcomeResult },
   nowMs: number,
   random: number,
+  lostAtMs: number | undefined,
 ): { readonly guards: StoredGuards; readonly events: readonly NamedGuardEvent[]; readonly isOpen: boolean } {
   let guards = stored
   const events: NamedGuardEvent[] = []
   let isOpen = false
   for (const { name, config, admission } of outcomes) {
-    const step = recordOutcome(stateOf(stored, name), config, { id, result, admission }, nowMs, random)
+    const before = stateOf(stored, { name, config }, nowMs, lostAtMs)
+    const step = recordOutcome(before, config, { id, result, admission }, nowMs, random)
     guards = keep(guards, name, { config, state: step.state })
     events.push(...step.events.map((event) => ({ guard: name, event })))
     isOpen ||= step.decision.isOpen
@@ -130,16 +128,26 @@ export function recordOutcomes(
   return { guards, events, isOpen }
 }
 
-/** Does to one guard what an administrator asks; `isApplied` is false for an action that is out of range. */
+/**
+ * Does to one guard what an administrator asks; `isApplied` is false for an action that is out of range.
+ *
+ * @param lostAtMs as in {@link askGuards}
+ */
 export function administerGuard(
   stored: StoredGuards,
   { name, config }: GuardDemand,
   action: AdminAction,
   nowMs: number,
+  lostAtMs: number | undefined,
 ): { readonly guards: StoredGuards; readonly events: readonly NamedGuardEvent[]; readonly isApplied: boolean } {
-  const { state, decision, events } = administer(stateOf(stored, name), config, action, nowMs)
+  const { state, decision, events } = administer(
+    stateOf(stored, { name, config }, nowMs, lostAtMs),
+    config,
+    action,
+    nowMs,
+  )
   return {
-    guards: decision.error === undefined ? keep(stored, name, { config, state }) : stored,
+    guards: keep(stored, name, { config, state }),
     events: events.map((event) => ({ guard: name, event })),
     isApplied: decision.error === undefined,
   }
@@ -160,13 +168,27 @@ export function settleGuards(
   return { guards, events }
 }
 
-/** A guard may be called `constructor`: own members only. */
-function stateOf(stored: StoredGuards, name: string): GuardState | undefined {
-  return Object.hasOwn(stored, name) ? stored[name]?.state : undefined
+/** A guard as it is stored, or as a loss left it. It may be called `constructor`: own members only. */
+function stateOf(
+  stored: StoredGuards,
+  { name, config }: GuardDemand,
+  nowMs: number,
+  lostAtMs: number | undefined,
+): GuardState | undefined {
+  const known = Object.hasOwn(stored, name) ? stored[name]?.state : undefined
+  return known ?? lostGuard(config, nowMs, lostAtMs)
 }
 
-function keep(stored: StoredGuards, name: string, after: StoredGuard): StoredGuards {
+/** Returns the guard without the place of a request that is refused: nobody will give it back. */
+function withoutPlace(state: GuardState, id: string): GuardState {
+  return { ...state, pending: state.pending.filter((request) => request.id !== id) }
+}
+
+function keep(stored: StoredGuards, name: string, { config, state }: StoredGuard): StoredGuards {
   const before = Object.hasOwn(stored, name) ? stored[name] : undefined
+  // As it will be read back, whatever order the members of the demand are in: else each call would store it anew.
+  const parsed = parseGuardConfig(config)
+  const after = { config: parsed.ok ? parsed.config : config, state }
   if (before === undefined ? isForgettableGuard(after.state) && after.state.epoch === 0 : isSameRecord(before, after))
     return stored
   return { ...stored, [name]: after }
@@ -174,9 +196,12 @@ function keep(stored: StoredGuards, name: string, after: StoredGuard): StoredGua
 
 /** Whether two states of a guard differ in nothing but what the clock alone changes and what decides nothing. */
 function isSameRecord(before: StoredGuard, after: StoredGuard): boolean {
-  const isIdleCounted = after.config.guardResetTimeoutMs !== null && !isForgettableGuard(after.state)
-  const text = ({ config, state }: StoredGuard) =>
-    JSON.stringify([config, { ...state, lastSeenMs: 0, lastRequestMs: isIdleCounted ? state.lastRequestMs : null }])
+  const { config, state: current } = after
+  // While it is open, requests need not be remembered: idle time counts from the end of the block, which is later.
+  const isIdleCounted =
+    config.guardResetTimeoutMs !== null && current.openUntilMs === null && !isForgettableGuard(current)
+  const text = ({ config: own, state }: StoredGuard) =>
+    JSON.stringify([own, { ...state, lastSeenMs: 0, lastRequestMs: isIdleCounted ? state.lastRequestMs : null }])
   return text(before) === text(after)
 }
 

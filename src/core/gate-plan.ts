@@ -40,7 +40,7 @@ export interface GatePlan {
 }
 
 /**
- * Returns the plan. Lent is what only buckets of some size bound: a place among the requests in progress has to be given
+ * Returns the plan. Lent is what only buckets and quotas of some size bound: a place among the requests in progress has to be given
  * back, a limit in shadow mode is read and not spent, and a guard that reserves has to see every request.
  */
 export function planGate(sets: readonly LimitSet[], guards: readonly RouteGuard[], client: ClientLimits): GatePlan {
@@ -77,5 +77,5 @@ export function demandOf({
 }
 
 function isLendable(limit: NamedLimit): boolean {
-  return limit.kind === "bucket" && limit.mode !== "shadow" && isWorthLending(limit)
+  return limit.kind !== "concurrency" && limit.mode !== "shadow" && isWorthLending(limit)
 }

@@ -80,11 +80,14 @@ export function restoreGateState(stored: unknown, nowMs: number): GateState {
  * Returns the instant, epoch ms, at which somebody should look at the state although nobody asks: the end of a block has to
  * be reported, and the object of a guard's other key is forgotten some time after its last request. Null for never.
  *
+ * What cannot be forgotten when that time has come, because an escalation is remembered for longer, is looked at again as
+ * much later: an instant that has passed would come at once, again and again.
+ *
  * @param isKeyed the object stands for another key than a client
  */
-export function nextWakeMs(state: GateState, isKeyed: boolean): number | null {
+export function nextWakeMs(state: GateState, isKeyed: boolean, nowMs: number): number | null {
   const ends = Object.values(state.guards).flatMap(({ state: { openUntilMs } }) => openUntilMs ?? [])
-  const idleMs = isKeyed ? [lastUseMs(state) + GUARD_KEY_IDLE_MS] : []
+  const idleMs = isKeyed ? [laterThan(nowMs, lastUseMs(state) + GUARD_KEY_IDLE_MS)] : []
   return ends.length + idleMs.length === 0 ? null : Math.min(...ends, ...idleMs)
 }
 
@@ -95,8 +98,13 @@ export function isForgettable(state: GateState, nowMs: number): boolean {
   return !hasLimits && isIdle && Object.values(state.guards).every(({ state: guard }) => isForgettableGuard(guard))
 }
 
+/** Of requests, not of an alarm that looked. */
 function lastUseMs({ ledger, guards }: GateState): number {
-  return Math.max(ledger.lastMs, ...Object.values(guards).map(({ state: { lastSeenMs } }) => lastSeenMs))
+  return Math.max(ledger.lastMs, ...Object.values(guards).map(({ state: { lastRequestMs } }) => lastRequestMs ?? 0))
+}
+
+function laterThan(nowMs: number, instantMs: number): number {
+  return instantMs > nowMs ? instantMs : nowMs + GUARD_KEY_IDLE_MS
 }
 
 function parseStoredGuard(value: unknown): StoredGuard | undefined {

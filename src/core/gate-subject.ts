@@ -44,6 +44,6 @@ export function keyedObjectName({ keyKind }: KeyedSubject, digestHex: string): s
 
 /** Returns whom an object of this name stands for. */
 export function parseGateSubject(name: string): GateSubject {
-  const kind = name.slice(0, name.indexOf(":"))
+  const kind = /^([^:]*):/.exec(name)?.[1]
   return kind === "address" || kind === "header" ? { keyKind: kind } : { keyKind: "client", clientId: name }
 }

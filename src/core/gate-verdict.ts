@@ -63,6 +63,8 @@ export function verdictOfDecision({ admission, block, standings }: GateDecision)
 /** What an isolate knows when it decides by a lease. */
 export interface LeaseDecided {
   readonly decidedBy: GateVerdict["decidedBy"]
+  /** The limits of the lease. */
+  readonly limits: readonly NamedLimit[]
   /** The object's last answer; undefined when there was none yet. */
   readonly grant: LeaseGrant | undefined
   /** Ms since that answer, and this isolate's clock, epoch ms. */
@@ -112,14 +114,17 @@ function refusalOf(decision: AdmissionDecision): GateRefusal | undefined {
   return { kind: "limit", violated, refusedBy, retryAfterMs, isLost: lost.length > 0 }
 }
 
-function refusalOfDenial({ retryAfterMs, ...denial }: LeaseDenial, { grant, failure }: LeaseDecided): GateRefusal {
+function refusalOfDenial(
+  { retryAfterMs, ...denial }: LeaseDenial,
+  { grant, failure, limits }: LeaseDecided,
+): GateRefusal {
   switch (denial.reason) {
     case "limit":
     case "too-large":
       return {
         kind: "limit",
         violated: denial.violated,
-        refusedBy: "bucket",
+        refusedBy: longestOf(limits, denial.violated),
         retryAfterMs,
         isLost: grant?.isLost ?? false,
       }
@@ -128,6 +133,11 @@ function refusalOfDenial({ retryAfterMs, ...denial }: LeaseDenial, { grant, fail
     case "unavailable":
       return { kind: "unavailable", ...(failure ?? { reason: "object_timeout", isOverloaded: false }) }
   }
+}
+
+/** A quota that is used up is out for longer than a bucket that is empty. */
+function longestOf(limits: readonly NamedLimit[], violated: readonly string[]): NamedLimit["kind"] {
+  return limits.some(({ kind, name }) => kind === "quota" && violated.includes(name)) ? "quota" : "bucket"
 }
 
 function blockOf({ guard, reason, retryAfterMs }: NonNullable<GateDecision["block"]>) {

@@ -115,11 +115,12 @@ export function recordOutcome(
     return { ...settled, decision: { ...statusOf(settled.state), isRecorded: false } }
   }
   const { id, result } = outcome
-  const { lastSeenMs, lastRequestMs } = settled.state
+  const { lastRequestMs, lastSeenMs } = settled.state
+  const askedAtMs = Math.min(admittedAtMs, lastSeenMs)
   const known = {
     ...settled.state,
-    // The guard may not have been kept since it admitted the request: an idle client would be forgotten with this outcome.
-    lastRequestMs: Math.max(lastRequestMs ?? admittedAtMs, Math.min(admittedAtMs, lastSeenMs)),
+    // Whoever keeps the state need not have kept the request itself. An isolate that admitted may be ahead.
+    lastRequestMs: Math.max(lastRequestMs ?? askedAtMs, askedAtMs),
     pending: settled.state.pending.filter((request) => request.id !== id),
     recorded:
       config.inFlight === "optimistic"

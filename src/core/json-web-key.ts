@@ -7,7 +7,7 @@
  *
  * @see RFC 7517, RFC 7518 §6, RFC 8037, RFC 8725 §3.1
  */
-import { parseBase64Url } from "./base64url.ts"
+import { parseBase64url } from "./base64url.ts"
 import { RSA_BITS_MAX, RSA_BITS_MIN, TOKEN_KEY_ID_LENGTH_MAX, TOKEN_KEYS_MAX } from "./bounds.ts"
 import { membersOf } from "./untrusted.ts"
 
@@ -115,7 +115,7 @@ function parseEdwards({ crv, x }: Readonly<Record<string, unknown>>): Material |
 }
 
 function parseOctets(value: unknown): Uint8Array | undefined {
-  return typeof value === "string" ? parseBase64Url(value) : undefined
+  return typeof value === "string" ? parseBase64url(value) : undefined
 }
 
 /** A number without leading zero octets. @see RFC 7518 §2, Base64urlUInt */

@@ -1,8 +1,10 @@
 /**
  * What a call for tokens gets, on the object's side.
  *
- * Promises that isolates together can never spend more than the ledger counts as lent, so no window `[s, t]` ever sees
- * more than `burst + rate * (t - s)` tokens admitted, whatever messages and processes do. Pure and total. Called by the
+ * Promises that isolates together can never spend more than the ledger counts as lent, so no span `[s, t]` ever sees more
+ * than `burst + rate * (t - s)` tokens of a bucket admitted and no window more than the limit of a quota, whatever messages
+ * and processes do. A quota loses what an isolate holds that never calls again, about 0.8 s of its demand at most, and what
+ * is handed back after the isolate was forgotten; everything else that is not spent comes back to it. Pure and total. Called by the
  * client's object, which makes a step durable before it answers: a step with `mustPersist` that is forgotten afterwards
  * breaks the promise, any other step may be forgotten.
  */
@@ -16,9 +18,11 @@ import {
 import { changeMembers, lendUnnamed, loansOf, memberOf, outstandingOf, settleLedger } from "./lease-ledger.ts"
 import type { LeaseLedger, LeaseRecord, Loan } from "./lease-ledger.ts"
 import { fitMs, outlookOf, violatedBy } from "./lease-outlook.ts"
+import { isRefilling } from "./lease-member.ts"
 import type { LeaseMember, LeasePool } from "./lease-member.ts"
 import { isLeaseCall } from "./lease-protocol.ts"
 import type { LeaseAnswer, LeaseCall } from "./lease-protocol.ts"
+import { backTo, lastReturnOf, reconcile } from "./lease-reconcile.ts"
 import { fitWaiting, sizeLease } from "./lease-sizing.ts"
 import type { MemberView } from "./lease-sizing.ts"
 import { isCount } from "./untrusted.ts"
@@ -101,34 +105,67 @@ export function grant<M extends LeaseMember<M>>(
   const record = now.ledger.holders.find(isCaller)
   const others = { ...now.ledger, holders: now.ledger.holders.filter((holder) => holder !== record) }
   const isRemembered = record !== undefined || others.holders.length < TOKEN_LEASE_HOLDERS_MAX
-  const { held, reclaimed } = reconcile(record, call)
-  const members = changeMembers(now.pool, names, (member, name) =>
-    reclaimed === 0 ? member : member.give(reclaimed).settle(outstandingOf(others, name) + held, now.nowMs),
-  )
+  const reconciled = reconcile(record, call)
+  const { held } = reconciled
+  const members = changeMembers(now.pool, names, (member, name) => {
+    const back = backTo(member, record?.since[names.indexOf(name)], reconciled)
+    return back === 0 ? member : member.give(back).settle(outstandingOf(others, name) + held, now.nowMs)
+  })
   const views = viewsOf(members, names, others, held, call.demand)
-  const ttlMs = fullLifeMs(members, names, terms, call)
+  const since = names.map((name) => memberOf(members, name)?.sinceMs ?? 0)
+  const fullMs = fullLifeMs(terms, call)
+  const ttlMs = lendableMs(members, names, fullMs, terms, call)
+  const isDecidedHere = ttlMs === 0
   // While more is lent than a limit holds, because it was lowered, nothing is prolonged; so that ends within one life.
-  const isStopped = terms.blockedForMs > 0 || views.some(({ outstanding, capacity }) => outstanding > capacity)
-  const request = { ...call, carry: held, ttlMs, isSingle: terms.isSingle || !isRemembered }
-  const granted = isStopped ? 0 : sizeLease(views, request)
-  const carry = isStopped ? 0 : held
+  const isLowered = names.some((name, index) => memberOf(members, name)?.isOverdrawn(views[index]?.outstanding ?? 0))
+  const isStopped = terms.blockedForMs > 0 || isLowered
+  const isSameWindow = record === undefined || since.every((sinceMs, index) => sinceMs === record.since[index])
+  const isSingle = terms.isSingle || !isRemembered || isDecidedHere
+  const granted = isStopped ? 0 : sizeLease(views, { ...call, carry: held, ttlMs, isSingle })
+  const carry = isStopped || !isSameWindow ? 0 : held
 
   const taken = changeMembers(members, names, (member) => member.take(granted))
   const isSpentAtOnce = held === 0 && fitWaiting(call.waiting, granted) === granted
-  const lifeMs = isSpentAtOnce ? tripLifeMs(ttlMs, call) : ttlMs
+  const lifeMs = isSpentAtOnce && !isDecidedHere ? tripLifeMs(ttlMs, call) : ttlMs
   const endMs = now.nowMs + lifeMs + terms.marginMs
   const heldEndMs = held > 0 ? (record?.expiresMs ?? 0) : 0
   // Never earlier than before: if this answer is lost, the isolate goes on spending until its old lease ends.
-  const loan: Loan = { names, tokens: held + granted, expiresMs: isStopped ? heldEndMs : Math.max(endMs, heldEndMs) }
+  const loan: Loan =
+    isStopped || isDecidedHere
+      ? { names, tokens: held, expiresMs: heldEndMs }
+      : { names, tokens: held + granted, expiresMs: Math.max(endMs, heldEndMs) }
   const fixed = { seq: call.seq, granted, carry, ttlMs: lifeMs, epoch: terms.epoch }
   const lent = { loans: [...loansOf(others), loan], heldUntilMs: others.heldUntilMs }
   const { blockedForMs, jitter } = terms
-  const outlook = outlookOf(taken, names, lent, { call, blockedForMs, jitter, views, fixed }, now.nowMs)
+  const outlook = outlookOf(
+    taken,
+    names,
+    lent,
+    { call, blockedForMs, jitter, pacedByMs: isDecidedHere ? fullMs : lifeMs, views, fixed },
+    now.nowMs,
+  )
   const answer: LeaseAnswer = { ...fixed, ...outlook }
+  const { boot, seq, demand } = call
+  const holder: LeaseRecord = {
+    boot,
+    names,
+    seq,
+    answer,
+    carried: held,
+    granted: loan.tokens - held,
+    expiresMs: loan.expiresMs,
+    since,
+    returned: lastReturnOf(record, call),
+    demand,
+    seenMs: now.nowMs,
+  }
   return {
     ledger: isRemembered
-      ? { ...others, holders: [...others.holders, recordOf(call, answer, loan, held, now.nowMs)] }
-      : { ...others, unnamed: granted > 0 ? lendUnnamed(others.unnamed, names, granted, endMs) : others.unnamed },
+      ? { ...others, holders: [...others.holders, holder] }
+      : {
+          ...others,
+          unnamed: loan.tokens > 0 ? lendUnnamed(others.unnamed, names, loan.tokens, endMs) : others.unnamed,
+        },
     pool: taken,
     answer,
     mustPersist: granted > 0 || carry > 0,
@@ -164,39 +201,39 @@ export function admitDirect<M extends LeaseMember<M>>(
   return { ledger: now.ledger, pool: taken, isAdmitted: true, violated, retryAfterMs: null }
 }
 
-/**
- * What the caller may still hold of its last lease, and what of it can go back. An answer younger than the last one it
- * took never reached it and never will be taken; older tokens beyond those it names are spent.
- */
-function reconcile(
-  record: LeaseRecord | undefined,
-  call: LeaseCall,
-): { readonly held: number; readonly reclaimed: number } {
-  if (record === undefined) return { held: 0, reclaimed: 0 }
-  const isTaken = call.lease >= record.seq
-  const lent = isTaken ? record.carried + record.granted : record.carried
-  return { held: Math.min(call.unused, lent), reclaimed: isTaken ? 0 : record.granted }
+/** A lease that is over on arrival is no use, so a distant isolate gets a longer one. */
+function fullLifeMs(terms: LeaseTerms, call: LeaseCall): number {
+  const ttlMs = terms.failures > 0 ? Math.min(terms.ttlMs, TOKEN_LEASE_TTL_GUARDED_MS) : terms.ttlMs
+  return Math.floor(Math.max(ttlMs, Math.min(2 * call.roundTripMs, TOKEN_LEASE_TTL_MS_MAX)))
 }
 
-/** A lease that is over on arrival is no use, so a distant isolate gets a longer one. */
-function fullLifeMs<M extends LeaseMember<M>>(
+/**
+ * The life that a lease can have within the windows of its quotas, so that no token of one is spent in the next. 0 where
+ * that is too short for the way: then the object decides what waits, else requests would be refused before every midnight.
+ */
+function lendableMs<M extends LeaseMember<M>>(
   pool: LeasePool<M>,
   names: readonly string[],
+  fullMs: number,
   terms: LeaseTerms,
   call: LeaseCall,
 ): number {
-  const ttlMs = terms.failures > 0 ? Math.min(terms.ttlMs, TOKEN_LEASE_TTL_GUARDED_MS) : terms.ttlMs
-  const validMs = names.map((name) => memberOf(pool, name)?.validMs ?? 0)
-  const reachingMs = Math.min(2 * call.roundTripMs, TOKEN_LEASE_TTL_MS_MAX)
-  return Math.floor(Math.min(Math.max(ttlMs, reachingMs), ...validMs))
+  const validMs = Math.min(...names.map((name) => memberOf(pool, name)?.validMs ?? 0))
+  const lifeMs = Math.floor(Math.min(fullMs, validMs - terms.marginMs))
+  return lifeMs < Math.min(fullMs, tripMs(call)) ? 0 : lifeMs
 }
 
 /**
  * Tokens that waiting requests use up on arrival need to live no longer than the way there; counted as lent for longer,
  * they would keep the limit from refilling. Nobody knows the way of a first call.
  */
-function tripLifeMs(ttlMs: number, { roundTripMs }: LeaseCall): number {
-  return roundTripMs === 0 ? ttlMs : Math.min(ttlMs, Math.max(TOKEN_LEASE_TTL_GUARDED_MS, Math.ceil(2 * roundTripMs)))
+function tripLifeMs(ttlMs: number, call: LeaseCall): number {
+  return call.roundTripMs === 0 ? ttlMs : Math.min(ttlMs, tripMs(call))
+}
+
+/** Longest that a call is expected to take, with slack. */
+function tripMs({ roundTripMs }: LeaseCall): number {
+  return Math.max(TOKEN_LEASE_TTL_GUARDED_MS, Math.ceil(2 * roundTripMs))
 }
 
 function viewsOf<M extends LeaseMember<M>>(
@@ -209,11 +246,13 @@ function viewsOf<M extends LeaseMember<M>>(
   return names.flatMap((name) => {
     const member = memberOf(pool, name)
     if (member === undefined) return []
-    const { available, capacity, ratePerMs } = member
+    const { available, ratePerMs } = member
     const total = demandOf(others, name) + demand
-    return [
-      { available, capacity, rate: ratePerMs * 1000, outstanding: outstandingOf(others, name) + held, demand: total },
-    ]
+    const lent = outstandingOf(others, name) + held
+    // What a lost ledger lent of a quota is unknown but used, so it does not matter.
+    const outstanding = isRefilling(member) || Number.isFinite(lent) ? lent : held
+    const capacity = isRefilling(member) ? member.capacity : available + outstanding
+    return [{ available, capacity, rate: ratePerMs * 1000, outstanding, demand: total }]
   })
 }
 
@@ -221,12 +260,6 @@ function demandOf(ledger: LeaseLedger, name: string): number {
   const isSeen = ({ names, seenMs }: LeaseRecord) =>
     ledger.lastMs - seenMs < 2 * TOKEN_LEASE_TTL_MS && names.includes(name)
   return ledger.holders.reduce((sum, holder) => (isSeen(holder) ? sum + holder.demand : sum), 0)
-}
-
-function recordOf(call: LeaseCall, answer: LeaseAnswer, loan: Loan, carried: number, nowMs: number): LeaseRecord {
-  const { boot, seq, demand } = call
-  const { names, expiresMs } = loan
-  return { boot, names, seq, answer, carried, granted: answer.granted, expiresMs, demand, seenMs: nowMs }
 }
 
 function uniqueNames(names: readonly string[]): readonly string[] {

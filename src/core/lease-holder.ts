@@ -2,11 +2,12 @@
  * The isolate's side of token leasing: which requests of one client it may admit by itself, and when it has to ask.
  *
  * Promises never to admit more than the object has lent it, and nothing at or after the end of the lease by its own clock,
- * counted from when it sent the call. Holds the waiting requests as data: the stage keeps a promise per id and settles it.
- * Pure, total and bounded; a holder is per client and per set of limits, and lives as long as its isolate.
+ * counted from when it sent the call, but for requests that the object itself has decided. Hands back what it did not spend
+ * of a lease that is over, with its next call. Holds the waiting requests as data: the stage keeps a promise per id and
+ * settles it. Pure, total and bounded; a holder is per client and per set of limits, and lives as long as its isolate.
  */
 import { TOKEN_LEASE_ANSWERS_MAX, TOKEN_LEASE_ATTEMPTS_MAX, TOKEN_LEASE_WAITERS_MAX } from "./bounds.ts"
-import type { LeaseAnswer, LeaseCall } from "./lease-protocol.ts"
+import type { LeaseAnswer, LeaseCall, LeaseReturn } from "./lease-protocol.ts"
 import { isCount } from "./untrusted.ts"
 
 /** A request that waits for an answer. */
@@ -71,6 +72,8 @@ export interface RunningCall {
   readonly sentAtMs: number
   /** How many of the waiting requests, from the first, it names. */
   readonly counted: number
+  /** Number of the lease that it hands something back of, 0 for none. */
+  readonly returns: number
 }
 
 /** One isolate's lease of one client. */
@@ -99,6 +102,8 @@ export interface LeaseHolder {
   readonly call: RunningCall | null
   /** Calls in a row that brought nothing in time. */
   readonly failedCalls: number
+  /** Unspent tokens of a lease that is over, until the object has heard of them. One lease: of two, the larger part. */
+  readonly returned: LeaseReturn | null
 }
 
 /** Share of a lease at which it is renewed, and the size in requests below which that is not worth a call. */
@@ -125,6 +130,7 @@ export function createHolder(boot: string): LeaseHolder {
     waiters: [],
     call: null,
     failedCalls: 0,
+    returned: null,
   }
 }
 
@@ -172,11 +178,15 @@ export function startCall(
     cost: waiting.length === 0 ? now.cost : Math.min(...waiting),
     demand: now.demand,
     roundTripMs: now.roundTripMs,
+    returned: now.returned,
   }
-  return {
-    holder: { ...now, seq: call.seq, call: { seq: call.seq, sentAtMs: now.lastMs, counted: waiting.length } },
-    call,
+  const running = {
+    seq: call.seq,
+    sentAtMs: now.lastMs,
+    counted: waiting.length,
+    returns: now.returned?.lease ?? 0,
   }
+  return { holder: { ...now, seq: call.seq, call: running }, call }
 }
 
 /**
@@ -186,12 +196,17 @@ export function startCall(
 export function acceptAnswer(holder: LeaseHolder, answer: LeaseAnswer, nowMs: number): HolderStep {
   if (holder.call?.seq !== answer.seq) return { holder, settled: [], ask: false }
   const now = advance(holder, nowMs)
-  const { sentAtMs, counted } = now.call ?? { ...holder.call, sentAtMs: Number.NEGATIVE_INFINITY }
+  const { sentAtMs, counted, returns } = now.call ?? holder.call
   const isBlocked = answer.blockedForMs > 0
   const isSameEpoch = now.epoch === null || now.epoch === answer.epoch
+  const isDecided = answer.ttlMs === 0 && !isBlocked
   const kept = isSameEpoch && !isBlocked ? Math.min(now.tokens, answer.carry) : 0
-  const expiresMs = isBlocked ? 0 : Math.max(0, sentAtMs + answer.ttlMs)
-  const isLate = expiresMs <= now.lastMs
+  const lent = isDecided ? 0 : answer.granted
+  const endMs = isDecided ? now.expiresMs : sentAtMs + answer.ttlMs
+  const expiresMs = isBlocked ? 0 : Math.max(0, endMs)
+  const isLate = expiresMs <= now.lastMs && !isDecided
+  const isHeard = now.returned !== null && now.returned.lease === returns
+  const dropped = keepReturn(isHeard ? null : now.returned, now.lease, now.tokens - kept)
   // What is over on arrival admits nobody, not even for nothing, and proves nothing about the requests that wait for it.
   const isUseless = isLate && !isBlocked && (answer.granted > 0 || now.waiters.some(({ cost }) => cost === 0))
   const tripMs = Number.isFinite(sentAtMs) ? now.lastMs - sentAtMs : null
@@ -199,14 +214,15 @@ export function acceptAnswer(holder: LeaseHolder, answer: LeaseAnswer, nowMs: nu
     ...now,
     call: null,
     lease: answer.seq,
-    tokens: isLate ? 0 : kept + answer.granted,
+    tokens: isLate ? 0 : kept + lent,
     expiresMs,
-    size: kept + answer.granted,
+    size: kept + lent,
     epoch: answer.epoch,
     deny: denyCacheOf(answer, now.lastMs),
     // Follows a slow trip at once and a fast one slowly: a lease must outlive the slow ones.
     roundTripMs: Math.max(tripMs ?? 0, Math.floor(0.9 * now.roundTripMs)),
     failedCalls: isUseless ? now.failedCalls + 1 : 0,
+    returned: isLate ? keepReturn(dropped, answer.seq, kept + lent) : dropped,
   }
   return isUseless ? giveUpOrAsk(taken) : serve(taken, answer, counted)
 }
@@ -239,29 +255,36 @@ export function removeWaiter(holder: LeaseHolder, id: number): LeaseHolder {
 
 /**
  * Drops the tokens at hand, after an outcome that the guard counts as a failure: the next request asks the object, which may
- * know better by then. Does not free them there before the next call.
+ * know better by then. They go back with that call, to quotas.
  */
 export function dropLease(holder: LeaseHolder): LeaseHolder {
-  return { ...holder, tokens: 0, expiresMs: 0, size: 0 }
+  return { ...endLease(holder), size: 0 }
 }
 
 const UNAVAILABLE: LeaseDenial = { kind: "deny", reason: "unavailable", retryAfterMs: null }
 
 function serve(holder: LeaseHolder, answer: LeaseAnswer, counted: number): HolderStep {
   const { deny, lastMs } = holder
+  const isAlive = holder.expiresMs > lastMs
   let { tokens } = holder
+  // Spent by the object on the requests that the call counted, and on nothing else: what of it finds none is gone.
+  let decided = answer.ttlMs === 0 ? answer.granted : 0
   const settled: SettledWaiter[] = []
   const waiters: Waiter[] = []
   for (const [index, waiter] of holder.waiters.entries()) {
     const { id, cost } = waiter
     const isBlocked = answer.blockedForMs > 0
-    const isCovered = cost <= tokens + answer.left && !isBlocked
+    const isDecided = index < counted && answer.ttlMs === 0
+    const ready = isDecided ? tokens + decided : tokens
+    const isCovered = cost <= ready + answer.left && !isBlocked
     // What joined after the call was sent may find tokens that have come back since; that is for another call to say.
     const isRefused =
       index < counted ? answer.denyForMs > 0 && cost >= answer.denyCost : deny !== null && cost >= deny.cost
     const answers = waiter.answers + (index < counted ? 1 : 0)
-    if (cost <= tokens && isCovered) {
-      tokens -= cost
+    if (cost <= ready && isCovered && (isAlive || isDecided)) {
+      const paid = isDecided ? Math.min(decided, cost) : 0
+      decided -= paid
+      tokens -= cost - paid
       settled.push({ id, decision: { kind: "admit" } })
     } else if (cost > answer.capacity && !isBlocked) {
       settled.push({ id, decision: denyOf({ reason: "too-large", violated: answer.violated }, null) })
@@ -287,15 +310,26 @@ function advance(holder: LeaseHolder, nowMs: number): LeaseHolder {
   if (!(elapsedMs >= 0)) {
     const call = holder.call === null ? null : { ...holder.call, sentAtMs: Number.NEGATIVE_INFINITY }
     const lastMs = Number.isFinite(nowMs) ? nowMs : holder.lastMs
-    return { ...holder, tokens: 0, expiresMs: 0, deny: null, lastMs, call }
+    return { ...endLease(holder), deny: null, lastMs, call }
   }
   return {
-    ...holder,
-    tokens: nowMs < holder.expiresMs ? holder.tokens : 0,
+    ...(nowMs < holder.expiresMs ? holder : endLease(holder)),
     deny: holder.deny !== null && nowMs < holder.deny.untilMs ? holder.deny : null,
     demand: elapsedMs === 0 ? holder.demand : holder.demand * Math.exp(-elapsedMs / DEMAND_TAU_MS),
     lastMs: nowMs,
   }
+}
+
+/** Ends the lease. What is left of it is out of reach before anyone hears of it: only so it can be given to others. */
+function endLease(holder: LeaseHolder): LeaseHolder {
+  const { tokens, lease, returned } = holder
+  return tokens === 0 && holder.expiresMs === 0
+    ? holder
+    : { ...holder, tokens: 0, expiresMs: 0, returned: keepReturn(returned, lease, tokens) }
+}
+
+function keepReturn(returned: LeaseReturn | null, lease: number, tokens: number): LeaseReturn | null {
+  return tokens > (returned?.tokens ?? 0) ? { lease, tokens } : returned
 }
 
 /** Whether a renewal pays: the lease was worth one, little is left, and the object is not known to have none. */

@@ -1,13 +1,14 @@
 /**
  * The object's record of what is lent: which tokens of one client's limits are at which isolate, and until when.
  *
- * Promises that `level + lent <= burst` holds for every limit while time passes: a limit refills only up to what is not
- * lent, and a lease that ends raises that bound from its end on and not before. Pure, total and bounded.
+ * Promises that `level + lent <= burst` holds for every bucket while time passes: it refills only up to what is not lent,
+ * and a lease that ends raises that bound from its end on and not before. Of a quota, what is lent counts as used. Pure, total and bounded.
  * `core/lease-grant.ts` lends from it; the client's object stores it together with the limits, as JSON.
  */
 import {
   TOKEN_LEASE_HOLDERS_MAX,
   TOKEN_LEASE_MARGIN_MS,
+  TOKEN_LEASE_RETURN_MS,
   TOKEN_LEASE_SLICE_MS,
   TOKEN_LEASE_TTL_MS,
   TOKEN_LEASE_TTL_MS_MAX,
@@ -16,7 +17,7 @@ import { effectiveTimeMs } from "./clock.ts"
 import type { LeaseMember, LeasePool } from "./lease-member.ts"
 import { isNames, parseLeaseAnswer } from "./lease-protocol.ts"
 import type { LeaseAnswer } from "./lease-protocol.ts"
-import { isCount, membersOf } from "./untrusted.ts"
+import { isCount, isInstant, membersOf } from "./untrusted.ts"
 
 /** Tokens that some isolate may spend until a time. */
 export interface Loan {
@@ -41,6 +42,10 @@ export interface LeaseRecord {
   readonly granted: number
   /** Epoch ms at which both stop being counted. */
   readonly expiresMs: number
+  /** Of each of `names`, the start of the window that the tokens were taken in, epoch ms; 0 for a limit without windows. */
+  readonly since: readonly number[]
+  /** Number of the last lease whose unspent tokens were handed back: nothing more comes back of it or of one before. */
+  readonly returned: number
   /** Tokens per second that it asked for, and epoch ms of its last call. */
   readonly demand: number
   readonly seenMs: number
@@ -99,7 +104,8 @@ export function outstandingOf(ledger: LeaseLedger, name: string): number {
 
 /**
  * Lets time pass: leases end one after the other, each limit having refilled up to then only to what was not lent. Holders
- * that nothing is lent to are forgotten two lease lives after their last call.
+ * that nothing is lent to are forgotten two lease lives after their last call, or 10 s after it when they may have tokens
+ * of a quota to hand back and there is room. What a forgotten one hands back is ignored, so forgetting is always safe.
  *
  * A clock up to 60 s behind counts as no time passing; one further behind shifts every instant, so that ages are kept.
  *
@@ -178,12 +184,16 @@ export function parseLedger(value: unknown): LeaseLedger | undefined {
 }
 
 function parseRecord(value: unknown): LeaseRecord | undefined {
-  const { boot, names, seq, answer, carried, granted, expiresMs, demand, seenMs } = membersOf(value)
+  const { boot, names, seq, answer, carried, granted, expiresMs, demand, seenMs, ...later } = membersOf(value)
   const parsed = parseLeaseAnswer(answer)
   if (typeof boot !== "string" || !isNames(names) || !isCount(seq) || parsed === undefined) return undefined
   if (!isCount(carried) || !isCount(granted) || !isCount(expiresMs) || !isCount(seenMs)) return undefined
   if (typeof demand !== "number" || !Number.isFinite(demand) || demand < 0) return undefined
-  return { boot, names, seq, answer: parsed, carried, granted, expiresMs, demand, seenMs }
+  // Rows from before quotas could be lent have neither: then all limits are without windows, and nothing came back.
+  const { since = names.map(() => 0), returned = 0 } = later
+  if (!Array.isArray(since) || since.length !== names.length || !since.every(isInstant) || !isCount(returned))
+    return undefined
+  return { boot, names, seq, answer: parsed, carried, granted, expiresMs, since, returned, demand, seenMs }
 }
 
 function parseLoan(value: unknown): Loan | undefined {
@@ -238,7 +248,11 @@ function endLeases(ledger: LeaseLedger, endMs: number): LeaseLedger {
 }
 
 function forgetIdle(ledger: LeaseLedger): LeaseLedger {
-  const isKept = ({ carried, granted, seenMs }: LeaseRecord) =>
-    carried + granted > 0 || ledger.lastMs - seenMs < 2 * TOKEN_LEASE_TTL_MS
+  const hasRoom = ledger.holders.length < TOKEN_LEASE_HOLDERS_MAX
+  const isKept = ({ carried, granted, seenMs, since, answer }: LeaseRecord) => {
+    const mayReturn = hasRoom && answer.granted + answer.carry > 0 && since.some((sinceMs) => sinceMs !== 0)
+    const keptForMs = mayReturn ? TOKEN_LEASE_RETURN_MS : 2 * TOKEN_LEASE_TTL_MS
+    return carried + granted > 0 || ledger.lastMs - seenMs < keptForMs
+  }
   return ledger.holders.every(isKept) ? ledger : { ...ledger, holders: ledger.holders.filter(isKept) }
 }

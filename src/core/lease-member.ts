@@ -1,9 +1,10 @@
 /**
  * What a lease draws on: one member per limit, and the few operations that the ledger needs of it.
  *
- * The ledger knows members only through {@link LeaseMember}, so a limit of another kind joins by implementing it. The
- * token bucket here keeps the rule that makes leases exact: it refills only up to `burst` minus what is lent out. The
- * stored bucket always names its full burst, so it is an ordinary bucket again once nothing is lent. Pure.
+ * The ledger knows members only through {@link LeaseMember}, so a limit of another kind joins by implementing it, as
+ * `core/quota-member.ts` does. The token bucket here keeps the rule that makes leases exact: it refills only up to `burst`
+ * minus what is lent out. The stored bucket always names its full burst, so it is an ordinary bucket again once nothing
+ * is lent. Pure.
  */
 import { ceilDiv, settle } from "./gcra.ts"
 import type { BucketConfig, BucketState } from "./gcra.ts"
@@ -12,12 +13,20 @@ import type { BucketConfig, BucketState } from "./gcra.ts"
 export interface LeaseMember<Self> {
   /** Most tokens at once, lent ones included. */
   readonly capacity: number
-  /** Tokens per ms that come back. */
+  /**
+   * Tokens per ms that come back by themselves. 0 for a limit that counts what is lent as used and gets nothing back before
+   * its next window.
+   */
   readonly ratePerMs: number
   /** Whole tokens that can be taken now. */
   readonly available: number
   /** Longest that a token taken now may stay unspent, in ms: infinite for a bucket, the rest of the window for a quota. */
   readonly validMs: number
+  /**
+   * Start of the present window, epoch ms; 0 for a limit without windows. A token belongs to the window in which it was
+   * taken and comes back in no other.
+   */
+  readonly sinceMs: number
   /**
    * Lets time pass up to `nowMs` under the configuration so far, while `outstanding` tokens are lent (infinite: all are).
    */
@@ -28,12 +37,22 @@ export interface LeaseMember<Self> {
   take(n: number): Self
   /** Puts back `n` tokens that were lent and can never be spent. The caller stops counting them as lent. */
   give(n: number): Self
-  /** Ms from the last settling until `n` tokens are there, if nothing is lent. */
+  /** Whether more was given than a limit that was lowered since holds. Then no lease on it is prolonged. */
+  isOverdrawn(outstanding: number): boolean
+  /** Ms from the last settling until `n` tokens, at most `capacity`, are there, if nothing is lent. */
   waitMs(n: number): number
 }
 
 /** The limits of one client by name. The name is the one under which a lease counts. */
 export type LeasePool<M> = Readonly<Record<string, M>>
+
+/**
+ * Returns whether a limit refills by itself. What is lent then has to be kept out of the refill, and what comes back after
+ * it stopped being counted as lent has been refilled already.
+ */
+export function isRefilling({ ratePerMs }: { readonly ratePerMs: number }): boolean {
+  return ratePerMs > 0
+}
 
 /** A token bucket as a member. */
 export class BucketMember implements LeaseMember<BucketMember> {
@@ -66,6 +85,10 @@ export class BucketMember implements LeaseMember<BucketMember> {
     return Number.POSITIVE_INFINITY
   }
 
+  get sinceMs(): number {
+    return 0
+  }
+
   settle(outstanding: number, nowMs: number): BucketMember {
     return this.#with(settleLent(this.state, configOf(this.state), outstanding, nowMs))
   }
@@ -83,6 +106,10 @@ export class BucketMember implements LeaseMember<BucketMember> {
     return this.#with({ ...this.state, level: Math.min(burst * periodMs, level + n * periodMs) })
   }
 
+  isOverdrawn(outstanding: number): boolean {
+    return outstanding > this.capacity
+  }
+
   waitMs(n: number): number {
     const { level, periodMs, count } = this.state
     return ceilDiv(Math.max(0, n * periodMs - level), count)
@@ -91,32 +118,6 @@ export class BucketMember implements LeaseMember<BucketMember> {
   #with(state: BucketState): BucketMember {
     return new BucketMember(state, this.#config)
   }
-}
-
-/**
- * Returns the pool for one call: every stored bucket, because leases of other calls may draw on it, and every limit that
- * the call names, a new one starting as its configuration says.
- *
- * @param buckets by name, as stored
- * @param limits the limits of the call, each name once, each configuration valid
- */
-export function createBucketPool(
-  buckets: Readonly<Record<string, BucketState>>,
-  limits: readonly (BucketConfig & { readonly name: string })[],
-  nowMs: number,
-): LeasePool<BucketMember> {
-  const stored = Object.entries(buckets).map(([name, state]) => [name, new BucketMember(state)] as const)
-  const named = limits.map((limit) => {
-    const { name, ...config } = limit
-    const state = Object.hasOwn(buckets, name) ? buckets[name] : undefined
-    return [name, new BucketMember(state ?? settle(undefined, config, nowMs), config)] as const
-  })
-  return Object.fromEntries([...stored, ...named])
-}
-
-/** Returns what of a pool is stored. */
-export function bucketsOf(pool: LeasePool<BucketMember>): Readonly<Record<string, BucketState>> {
-  return Object.fromEntries(Object.entries(pool).map(([name, member]) => [name, member.state]))
 }
 
 /** Settles a bucket that may hold only what is not lent, before and after a change of configuration. */

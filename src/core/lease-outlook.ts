@@ -1,12 +1,13 @@
 /**
  * What an answer says about refusing: for how long asking again is pointless, and when the refused request would fit.
  *
- * The wait that a client is told is exact: it fits then if nobody else takes tokens, and 1 ms earlier it does not. How long
- * an isolate stays quiet is a matter of cost, longer and with jitter. Pure and total; `core/lease-grant.ts` calls it.
+ * The wait that a client is told is exact: it fits then if nobody else takes tokens, and 1 ms earlier it does not, unless
+ * unspent tokens of a quota are handed back. How long an isolate stays quiet is a matter of cost, longer and with jitter. Pure and total; `core/lease-grant.ts` calls it.
  */
-import { TOKEN_LEASE_BLOCK_CACHE_MS_MAX, TOKEN_LEASE_TOKENS_MAX } from "./bounds.ts"
+import { TOKEN_LEASE_BLOCK_CACHE_MS_MAX, TOKEN_LEASE_QUOTA_CACHE_MS_MAX, TOKEN_LEASE_TOKENS_MAX } from "./bounds.ts"
 import { memberOf } from "./lease-ledger.ts"
 import type { Loan } from "./lease-ledger.ts"
+import { isRefilling } from "./lease-member.ts"
 import type { LeaseMember, LeasePool } from "./lease-member.ts"
 import type { LeaseAnswer, LeaseCall } from "./lease-protocol.ts"
 import { fitWaiting, paceMs } from "./lease-sizing.ts"
@@ -25,7 +26,9 @@ export interface Decided {
   readonly blockedForMs: number
   /** Random, 0 inclusive to 1 exclusive. */
   readonly jitter: number
-  /** The limits before the grant. */
+  /** Life in ms that refusals are paced by: of this lease, or of a full one where the object decides itself. */
+  readonly pacedByMs: number
+  /** The limits before the grant, in the order of their names. */
   readonly views: readonly MemberView[]
   readonly fixed: Pick<LeaseAnswer, "granted" | "carry" | "ttlMs">
 }
@@ -46,7 +49,7 @@ export function outlookOf<M extends LeaseMember<M>>(
   pool: LeasePool<M>,
   names: readonly string[],
   lent: Lent,
-  { call, blockedForMs, jitter, views, fixed }: Decided,
+  { call, blockedForMs, jitter, pacedByMs, views, fixed }: Decided,
   nowMs: number,
 ): LeaseOutlook {
   const members = names.flatMap((name) => memberOf(pool, name) ?? [])
@@ -64,17 +67,19 @@ export function outlookOf<M extends LeaseMember<M>>(
   const denyCost = isShort ? Math.min(...possible) : Math.max(1, call.cost)
   if (denyCost > capacity) {
     const violated = violatedBy(pool, names, denyCost)
-    return { ...quiet, denyCost, denyForMs: fixed.ttlMs, retryAfterMs: null, violated }
+    return { ...quiet, denyCost, denyForMs: pacedByMs, retryAfterMs: null, violated }
   }
   // What is left over of the tokens helps the refused request only if it is this very isolate that asks again.
   const spare = isShort ? tokens - fitWaiting(call.waiting, tokens) : 0
   const missing = denyCost - spare
   const isExhausted = left < missing
   if (!isExhausted && !isShort) return { ...quiet, denyCost }
-  const waitMs = isExhausted ? Math.max(...members.map((member) => member.waitMs(missing))) : 0
+  const waitMs = isExhausted
+    ? Math.max(...members.map((member, index) => quietFor(member, views[index], missing, pacedByMs)))
+    : 0
   // Whoever was refused is quiet for longer, also while tokens are left for others; it would come back for every single
   // one. Whoever was not may ask as soon as its call would find a token.
-  const pacedMs = Math.max(waitMs, ...views.map((view) => paceMs(view, call.demand, fixed.ttlMs)))
+  const pacedMs = Math.max(waitMs, ...views.map((view) => paceMs(view, call.demand, pacedByMs)))
   const quietMs = isShort ? Math.max(waitMs, pacedMs * (0.75 + 0.5 * jitter)) : Math.max(0, waitMs - call.roundTripMs)
   return {
     ...quiet,
@@ -83,6 +88,21 @@ export function outlookOf<M extends LeaseMember<M>>(
     retryAfterMs: isExhausted ? fitMs(pool, names, lent, missing, nowMs) : 0,
     violated: isExhausted ? violatedBy(pool, names, missing) : names,
   }
+}
+
+/**
+ * How long asking a limit for what it has not is pointless. A used-up quota has nothing until its window ends, unless its
+ * limit is raised or somebody hands back what is lent.
+ */
+function quietFor(
+  member: LeaseMember<unknown>,
+  view: MemberView | undefined,
+  missing: number,
+  pacedByMs: number,
+): number {
+  const waitMs = member.waitMs(missing)
+  if (isRefilling(member)) return waitMs
+  return Math.min(waitMs, (view?.outstanding ?? 0) > 0 ? 0.5 * pacedByMs : TOKEN_LEASE_QUOTA_CACHE_MS_MAX)
 }
 
 function unservedOf(costs: readonly number[], budget: number): readonly number[] {
@@ -126,6 +146,7 @@ function memberFitMs<M extends LeaseMember<M>>(
   nowMs: number,
 ): number | null {
   if (member === undefined || cost > member.capacity) return null
+  if (!isRefilling(member)) return member.waitMs(cost)
   const isHeld = heldUntilMs > 0
   let atMs = isHeld ? heldUntilMs : nowMs
   let settled = isHeld ? member.settle(Number.POSITIVE_INFINITY, atMs) : member

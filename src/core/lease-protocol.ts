@@ -6,7 +6,18 @@
  * of them still count. All durations are relative, so the two sides need no common clock.
  */
 import { TOKEN_LEASE_BOOT_LENGTH_MAX, TOKEN_LEASE_WAITERS_MAX } from "./bounds.ts"
-import { isCount, membersOf } from "./untrusted.ts"
+import { isCount, isPositiveInteger, membersOf } from "./untrusted.ts"
+
+/**
+ * Tokens of one lease that were never spent and never will be. The object gives them back to quotas, once; a bucket has
+ * refilled for them when they stopped counting as lent.
+ */
+export interface LeaseReturn {
+  /** Number of the answer that the tokens were held under. */
+  readonly lease: number
+  /** At least 1. */
+  readonly tokens: number
+}
 
 /** What an isolate asks. Sending the same call again is safe; a call that is given up is replaced by one with the next `seq`. */
 export interface LeaseCall {
@@ -26,6 +37,8 @@ export interface LeaseCall {
   readonly demand: number
   /** Longest recent time from a call to its answer, in ms, 0 when unknown. */
   readonly roundTripMs: number
+  /** What it hands back, null for nothing. Named again in every call until an answer to one of them is taken. */
+  readonly returned: LeaseReturn | null
 }
 
 /** What the object answers. Only the isolate that waits for exactly this `seq` may use it, and only once. */
@@ -35,7 +48,11 @@ export interface LeaseAnswer {
   readonly granted: number
   /** Tokens that the isolate may keep of what it held: `unused`, or 0 when its lease ends now. */
   readonly carry: number
-  /** Life of all these tokens in ms, counted from when the isolate **sent** the call. */
+  /**
+   * Life of all these tokens in ms, counted from when the isolate **sent** the call. 0: a lease would be over on arrival,
+   * so the object itself has decided. `granted` is spent already, on those of the call's waiting requests that it covers
+   * in order together with `carry`, and what `carry` names keeps the life it had.
+   */
   readonly ttlMs: number
   /** Whole tokens that the object could still give: a request that these and its own do not cover is refused. */
   readonly left: number
@@ -70,7 +87,7 @@ const COUNTS_OF_ANSWER = [
 
 /** Returns whether the value is a call whose every member is in its range. A call that is not changes nothing. */
 export function isLeaseCall(value: unknown): value is LeaseCall {
-  const { boot, seq, lease, unused, waiting, cost, demand, roundTripMs } = membersOf(value)
+  const { boot, seq, lease, unused, waiting, cost, demand, roundTripMs, returned } = membersOf(value)
   return (
     typeof boot === "string" &&
     boot.length > 0 &&
@@ -84,7 +101,8 @@ export function isLeaseCall(value: unknown): value is LeaseCall {
     isAmount(roundTripMs) &&
     Array.isArray(waiting) &&
     waiting.length <= TOKEN_LEASE_WAITERS_MAX &&
-    waiting.every(isCount)
+    waiting.every(isCount) &&
+    (returned === null || isReturn(returned, lease))
   )
 }
 
@@ -101,6 +119,11 @@ export function parseLeaseAnswer(value: unknown): LeaseAnswer | undefined {
 /** Returns whether the value is a list of names. */
 export function isNames(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((name) => typeof name === "string")
+}
+
+function isReturn(value: unknown, taken: number): value is LeaseReturn {
+  const { lease, tokens } = membersOf(value)
+  return isPositiveInteger(lease) && lease <= taken && isPositiveInteger(tokens)
 }
 
 function isAmount(value: unknown): value is number {

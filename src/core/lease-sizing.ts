@@ -5,16 +5,22 @@
  * speculative only with rate that nobody asks for. Nothing here affects exactness: whatever the answer is, the ledger
  * takes it from every member at once and never more than is there. Pure and total.
  */
-import { TOKEN_LEASE_BURST_MIN, TOKEN_LEASE_FILL_MS_MIN, TOKEN_LEASE_TOKENS_MAX } from "./bounds.ts"
+import {
+  TOKEN_LEASE_BURST_MIN,
+  TOKEN_LEASE_FILL_MS_MIN,
+  TOKEN_LEASE_QUOTA_MIN,
+  TOKEN_LEASE_TOKENS_MAX,
+} from "./bounds.ts"
 import type { BucketConfig } from "./gcra.ts"
+import type { QuotaConfig } from "./quota.ts"
 
 /** One member at the moment of the call. */
 export interface MemberView {
   /** Whole tokens that can be taken now. */
   readonly available: number
-  /** Most tokens at once. */
+  /** Most tokens at once; of a limit that does not refill, what is not spent yet: it is shared out like an emptying bucket. */
   readonly capacity: number
-  /** Tokens per second. */
+  /** Tokens per second that come back, 0 for a quota. */
   readonly rate: number
   /** Tokens lent out, those that this holder carries included. */
   readonly outstanding: number
@@ -43,11 +49,17 @@ const LENT_BURST_RATIO = 0.5
 const CONTENDED_SECONDS = 0.1
 
 /**
- * Returns whether lending a bucket pays. Exact either way: but requests that gather while one call is under way ask for
- * all their tokens at once, so a bucket that holds less than a few trips' worth refuses what single requests would get.
- * Those are better decided one by one; so is a bucket of a few tokens, which does not refill up to what is lent.
+ * Returns whether lending a limit pays. Exact either way, and a limit of which it does not is better decided one by one.
+ *
+ * Of a bucket: requests that gather while one call is under way ask for all their tokens at once, so a bucket that holds
+ * less than a few trips' worth refuses what single requests would get; and one of a few tokens does not refill up to what is
+ * lent. Of a quota: an isolate that ends without another
+ * call takes what it holds with it until the next window. The time left of a window does not matter: near its end the
+ * object decides by itself.
  */
-export function isWorthLending({ burst, rate }: BucketConfig): boolean {
+export function isWorthLending(config: BucketConfig | QuotaConfig): boolean {
+  if ("limit" in config) return config.limit >= TOKEN_LEASE_QUOTA_MIN
+  const { burst, rate } = config
   return burst >= TOKEN_LEASE_BURST_MIN && (burst * rate.periodMs) / rate.count >= TOKEN_LEASE_FILL_MS_MIN
 }
 
@@ -81,6 +93,8 @@ export function fitWaiting(costs: readonly number[], budget: number): number {
  * every token would cost one call per request. At least 0; the ledger applies the jitter and the wait for the token.
  */
 export function paceMs(member: MemberView, demand: number, ttlMs: number): number {
+  // Nothing comes back by itself; half a life later others may have handed something back.
+  if (member.rate === 0) return 0.5 * ttlMs
   const fillMs = (0.1 * member.capacity * 1000) / member.rate
   const share = member.demand > 0 && demand > 0 ? (member.rate * demand) / member.demand : member.rate
   return Math.min(0.5 * ttlMs, fillMs, 3000 / share)
@@ -91,7 +105,10 @@ function horizonSeconds(member: MemberView, ttlMs: number): number {
   return member.demand > 0 ? Math.min(life, (LENT_BURST_RATIO * member.capacity) / member.demand) : life
 }
 
-/** Tokens for the near future: as many as are likely to be spent, or few where only unused rate may be lent. */
+/**
+ * Tokens for the near future: as many as are likely to be spent, or few where only unused rate may be lent. A quota has no
+ * unused rate, so a slow client, whose isolates rarely call twice within one lease, is lent nothing that it could lose.
+ */
 function aheadOf(member: MemberView, { demand, ttlMs }: SizeRequest): number {
   const horizon = horizonSeconds(member, ttlMs)
   const likely = Math.floor((demand - 1) * horizon)

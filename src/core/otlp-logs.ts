@@ -46,9 +46,11 @@ function logRecord(event: GatewayEvent): unknown {
   }
 }
 
-/** What a person reads first: the request and its status, or which guard did what for whom. */
+/** What a person reads first: the request and its status, or what happened to whom. */
 function bodyOf(event: GatewayEvent): string {
   if (event.event === "request") return `${event.method} ${event.path ?? "-"} ${event.status}`
+  if (event.event === "certificate.expiring") return `${event.event} ${event.client_id} ${event.days_left}`
+  if ("issuer" in event) return `${event.event} ${event.issuer}`
   return `${event.event} ${event.guard} ${event.client_id ?? event.key_kind}`
 }
 

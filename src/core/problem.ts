@@ -59,6 +59,12 @@ export const PROBLEMS = {
     detail:
       "The presented client certificate was not accepted. Check its validity, issuer and purpose with its issuer.",
   },
+  "client-cert-retired": {
+    status: 401,
+    title: "Client certificate retired",
+    detail:
+      "The time in which this client certificate was accepted beside its successor is over. Present the new certificate.",
+  },
   "edge-assertion-invalid": {
     status: 401,
     title: "Connection details not authentic",
@@ -105,6 +111,11 @@ export const PROBLEMS = {
     title: "Client not unambiguous",
     detail:
       "The client certificate matches more than one client of this gateway. Ask the operator to correct the registration.",
+  },
+  "client-disabled": {
+    status: 403,
+    title: "Client disabled",
+    detail: "The client is known but disabled at the moment. Ask the operator of this gateway.",
   },
   "route-not-found": {
     status: 404,

@@ -13,6 +13,7 @@ import {
   STOPPED_REPORTERS_MAX,
   TOKEN_LEASE_BOOT_LENGTH_MAX,
 } from "./bounds.ts"
+import { effectiveTimeMs } from "./clock.ts"
 import { isCount, isInstant, isPositiveInteger, membersOf } from "./untrusted.ts"
 
 /** Refused requests by problem code. */
@@ -50,7 +51,8 @@ export const NOTHING_STOPPED: StoppedState = { version: 1, total: {}, days: [], 
 
 /**
  * Adds a report. One that was added already, and one that is no report, changes nothing: the very same state is returned.
- * Numbers are remembered per isolate for {@link STOPPED_REPORTER_MEMORY_MS}, far longer than a report is repeated.
+ * Numbers are remembered per isolate for {@link STOPPED_REPORTER_MEMORY_MS}, longer than a report is repeated. Reasons beyond
+ * {@link STOPPED_REASONS_MAX} are not counted: what is stored stays bounded and readable.
  */
 export function recordStopped(state: StoppedState, report: StoppedReport, nowMs: number): StoppedState {
   if (!isReport(report)) return state
@@ -58,19 +60,19 @@ export function recordStopped(state: StoppedState, report: StoppedReport, nowMs:
   const known = state.reporters.find((reporter) => reporter.boot === boot)
   if (known !== undefined && seq <= known.seq) return state
   const entries = Object.entries(counts)
-  const day = new Date(nowMs).toISOString().slice(0, 10)
+  const day = new Date(effectiveTimeMs(0, nowMs)).toISOString().slice(0, 10)
   const today = state.days.find((entry) => entry.day === day)?.counts ?? {}
   return {
     version: 1,
     total: addAll(state.total, entries, (before: StoppedTotal | undefined, count) => ({
-      count: (before?.count ?? 0) + count,
+      count: sumOf(before?.count, count),
       firstMs: before?.firstMs ?? nowMs,
       lastMs: nowMs,
     })),
-    days: [
-      ...state.days.filter((entry) => entry.day !== day),
-      { day, counts: addAll(today, entries, (before: number | undefined, count) => (before ?? 0) + count) },
-    ].slice(-STOPPED_DAYS_MAX),
+    days: [...state.days.filter((entry) => entry.day !== day), { day, counts: addAll(today, entries, sumOf) }]
+      // A clock that is put back over midnight counts for a day before the last one.
+      .toSorted((a, b) => (a.day < b.day ? -1 : 1))
+      .slice(-STOPPED_DAYS_MAX),
     reporters: [
       ...state.reporters.filter(
         (reporter) => reporter.boot !== boot && nowMs - reporter.seenMs < STOPPED_REPORTER_MEMORY_MS,
@@ -92,29 +94,45 @@ export function restoreStopped(stored: unknown): StoppedState {
 
 function parseStopped(value: unknown): StoppedState | undefined {
   const { version, total, days, reporters } = membersOf(value)
-  if (version !== 1 || !Array.isArray(days) || !Array.isArray(reporters)) return undefined
-  const isTotal = (item: unknown) => {
-    const { count, firstMs, lastMs } = membersOf(item)
-    return isCount(count) && isInstant(firstMs) && isInstant(lastMs)
-  }
-  if (!Object.values(membersOf(total)).every(isTotal)) return undefined
-  const isDay = (item: unknown) => typeof membersOf(item)["day"] === "string" && isCounts(membersOf(item)["counts"])
-  const isReporter = (item: unknown) => {
-    const { boot, seq, seenMs } = membersOf(item)
-    return typeof boot === "string" && isCount(seq) && isInstant(seenMs)
-  }
-  return days.every(isDay) && reporters.every(isReporter) ? (value as StoppedState) : undefined
+  if (version !== 1 || !isRecordOf(total, isTotal)) return undefined
+  if (!Array.isArray(days) || !days.every(isDay)) return undefined
+  if (!Array.isArray(reporters) || !reporters.every(isReporter)) return undefined
+  return { version, total, days, reporters }
+}
+
+function isTotal(value: unknown): value is StoppedTotal {
+  const { count, firstMs, lastMs } = membersOf(value)
+  return isCount(count) && isInstant(firstMs) && isInstant(lastMs)
+}
+
+function isDay(value: unknown): value is StoppedState["days"][number] {
+  const { day, counts } = membersOf(value)
+  return typeof day === "string" && isRecordOf(counts, isCount)
+}
+
+function isReporter(value: unknown): value is StoppedState["reporters"][number] {
+  const { boot, seq, seenMs } = membersOf(value)
+  return typeof boot === "string" && isCount(seq) && isInstant(seenMs)
 }
 
 function isReport(value: unknown): value is StoppedReport {
   const { boot, seq, counts } = membersOf(value)
   const isBoot = typeof boot === "string" && boot.length > 0 && boot.length <= TOKEN_LEASE_BOOT_LENGTH_MAX
-  return isBoot && isPositiveInteger(seq) && isCounts(counts)
+  return isBoot && isPositiveInteger(seq) && isRecordOf(counts, isCount)
 }
 
-function isCounts(value: unknown): value is StoppedCounts {
-  const entries = Object.entries(membersOf(value))
-  return entries.length <= STOPPED_REASONS_MAX && entries.every(([, count]) => isCount(count))
+function isRecordOf<Member>(
+  value: unknown,
+  isMember: (member: unknown) => member is Member,
+): value is Readonly<Record<string, Member>> {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false
+  const members = Object.values(value)
+  return members.length <= STOPPED_REASONS_MAX && members.every(isMember)
+}
+
+/** Stops at the largest exact integer, which can still be read back. */
+function sumOf(before: number | undefined, count: number): number {
+  return Math.min((before ?? 0) + count, Number.MAX_SAFE_INTEGER)
 }
 
 function addAll<Entry>(
@@ -123,5 +141,6 @@ function addAll<Entry>(
   add: (before: Entry | undefined, count: number) => Entry,
 ): Readonly<Record<string, Entry>> {
   const own = (reason: string) => (Object.hasOwn(record, reason) ? record[reason] : undefined)
-  return { ...record, ...Object.fromEntries(entries.map(([reason, count]) => [reason, add(own(reason), count)])) }
+  const added = entries.map(([reason, count]) => [reason, add(own(reason), count)] as const)
+  return Object.fromEntries(Object.entries({ ...record, ...Object.fromEntries(added) }).slice(0, STOPPED_REASONS_MAX))
 }

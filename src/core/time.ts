@@ -28,6 +28,31 @@ export function parseDurationMs(text: string): number | undefined {
   return Number.isSafeInteger(durationMs) ? durationMs : undefined
 }
 
+/**
+ * Returns the epoch ms of an RFC 3339 date-time with an offset, or of a date, which is its first moment in UTC. Undefined for
+ * local times, for days and offsets that do not exist, for leap seconds and for years before 1970.
+ *
+ * @see RFC 3339 §5.6
+ */
+export function parseInstantMs(text: string): number | undefined {
+  const match =
+    /^(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?(?:[Zz]|([+-])(\d\d):(\d\d)))?$/.exec(text)
+  if (match === null) return undefined
+  const [year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0] = match
+    .slice(1, 7)
+    .map((part) => Number(part ?? 0))
+  const fractionMs = Math.floor(Number(`0.${match[7] ?? "0"}`) * 1_000)
+  const offsetHours = Number(match[9] ?? 0)
+  const offsetMinutes = Number(match[10] ?? 0)
+  if (hour > 23 || minute > 59 || second > 59 || offsetHours > 23 || offsetMinutes > 59) return undefined
+  const local = new Date(Date.UTC(year, month - 1, day, hour, minute, second))
+  if (local.getUTCFullYear() !== year || local.getUTCMonth() !== month - 1 || local.getUTCDate() !== day)
+    return undefined
+  const offsetMs = (match[8] === "-" ? -1 : 1) * (offsetHours * 60 + offsetMinutes) * 60_000
+  const instantMs = local.getTime() + fractionMs - offsetMs
+  return instantMs >= 0 ? instantMs : undefined
+}
+
 /** A rate as integers: `count` cells accrue in `periodMs`. */
 export interface Rate {
   readonly count: number

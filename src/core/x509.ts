@@ -7,9 +7,10 @@
  *
  * @see RFC 5280 §4.1, §4.2
  */
+import { SERIAL_BYTES_MAX } from "./bounds.ts"
 import { isNestingBounded, readChildren, readDer, readLatin1, readOid, readTime, TAG, type DerElement } from "./der.ts"
-import { readName, type DistinguishedName } from "./distinguished-name.ts"
-import { formatHex } from "./hex.ts"
+import { nameKey, readName, type DistinguishedName } from "./distinguished-name.ts"
+import { formatHex, parseHex } from "./hex.ts"
 
 /**
  * One subject alternative name. `value` holds the octets one to a character, so a NUL or a comma inside a name stays
@@ -22,10 +23,12 @@ export interface SubjectAltName {
 
 /** Facts of one certificate. Hex is lower case; instants are epoch ms. */
 export interface X509Facts {
-  /** Octets of the number without a leading zero octet; a negative one stays in two's complement. */
+  /** {@link formatSerial} of the number. */
   readonly serial: string
   readonly issuer: DistinguishedName
   readonly subject: DistinguishedName
+  /** {@link nameKey} of the subject. */
+  readonly subjectKey: string
   readonly notBeforeMs: number
   readonly notAfterMs: number
   readonly subjectAltNames: readonly SubjectAltName[]
@@ -33,6 +36,10 @@ export interface X509Facts {
   readonly extendedKeyUsages: readonly string[] | undefined
   /** True when the key usage extension is absent or allows digital signatures, which TLS client authentication needs. */
   readonly allowsSignature: boolean
+  /** True when the key usage extension allows signing certificates or revocation lists. */
+  readonly allowsIssuing: boolean
+  /** The same for the signatures of revocation lists. */
+  readonly allowsCrlSigning: boolean
   readonly isCa: boolean
   readonly subjectKeyId: string | undefined
   readonly authorityKeyId: string | undefined
@@ -87,7 +94,7 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
   }
   const subjectAltNames = read(OID.subjectAltName, readGeneralNames)
   const extendedKeyUsages = read(OID.extendedKeyUsage, readOids)
-  const allowsSignature = read(OID.keyUsage, readAllowsSignature)
+  const keyUsage = read(OID.keyUsage, readKeyUsage)
   const isCa = read(OID.basicConstraints, readIsCa)
   const subjectKeyId = read(OID.subjectKeyId, (value) =>
     value.tag === TAG.octetString ? formatHex(value.content) : undefined,
@@ -96,7 +103,7 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
   if (
     subjectAltNames === "malformed" ||
     extendedKeyUsages === "malformed" ||
-    allowsSignature === "malformed" ||
+    keyUsage === "malformed" ||
     isCa === "malformed" ||
     subjectKeyId === "malformed" ||
     authorityKeyId === "malformed"
@@ -104,19 +111,40 @@ export function parseX509(der: Uint8Array): X509Facts | undefined {
     return undefined
   }
   return {
-    serial: formatHex(serial.content).replace(/^00(?=.)/, ""),
+    serial: formatSerial(serial.content),
     issuer: issuerName,
     subject: subjectName,
+    subjectKey: nameKey(subjectName),
     notBeforeMs: notBefore,
     notAfterMs: notAfter,
     subjectAltNames: subjectAltNames ?? [],
     extendedKeyUsages,
-    allowsSignature: allowsSignature ?? true,
+    allowsSignature: keyUsage === undefined || (keyUsage & 0x80) !== 0,
+    allowsIssuing: keyUsage !== undefined && (keyUsage & 0x06) !== 0,
+    allowsCrlSigning: keyUsage === undefined || (keyUsage & 0x02) !== 0,
     isCa: isCa ?? false,
     subjectKeyId,
     authorityKeyId: authorityKeyId === "" ? undefined : authorityKeyId,
     publicKey: publicKey.bytes,
   }
+}
+
+/**
+ * Returns the octets of a serial number as lower-case hex without leading zero octets: the one spelling in which a
+ * certificate and a revocation list name the same number. A negative one stays in two's complement.
+ */
+export function formatSerial(octets: Uint8Array): string {
+  const hex = formatHex(octets)
+  return hex.startsWith("00") ? hex.replace(/^(?:00)+(?=..)/, "") : hex
+}
+
+/** Returns {@link formatSerial} of a serial number as people write it: hex of any case, colons allowed; undefined for anything else. */
+export function parseSerial(text: string): string | undefined {
+  const digits = text.replaceAll(":", "")
+  const octets = parseHex(digits.length % 2 === 0 ? digits : `0${digits}`)
+  return octets === undefined || octets.length === 0 || octets.length > SERIAL_BYTES_MAX
+    ? undefined
+    : formatSerial(octets)
 }
 
 /** Returns extension values by OID, or undefined when one is malformed or occurs twice (RFC 5280 §4.2). */
@@ -154,10 +182,14 @@ function readOids(value: DerElement): readonly string[] | undefined {
   return oids?.every((oid) => oid !== undefined) === true ? oids : undefined
 }
 
-/** Bit 0 of KeyUsage is digitalSignature. @see RFC 5280 §4.2.1.3 */
-function readAllowsSignature(value: DerElement): boolean | undefined {
+/**
+ * Returns the first eight bits of KeyUsage, bit 0 (digitalSignature) as 0x80; keyCertSign is 0x04 and cRLSign 0x02.
+ *
+ * @see RFC 5280 §4.2.1.3
+ */
+function readKeyUsage(value: DerElement): number | undefined {
   if (value.tag !== TAG.bitString || value.content.length < 2 || (value.content[0] ?? 0) > 7) return undefined
-  return ((value.content[1] ?? 0) & 0x80) !== 0
+  return value.content[1]
 }
 
 function readIsCa(value: DerElement): boolean | undefined {
@@ -168,8 +200,11 @@ function readIsCa(value: DerElement): boolean | undefined {
   return first?.tag === TAG.boolean && first.content[0] !== 0
 }
 
-/** Returns the key identifier, "" when the extension has none, undefined when it is malformed or the identifier is empty. */
-function readAuthorityKeyId(value: DerElement): string | undefined {
+/**
+ * Returns the key identifier of an authority key identifier extension, "" when it has none, undefined when it is malformed
+ * or the identifier is empty.
+ */
+export function readAuthorityKeyId(value: DerElement): string | undefined {
   if (value.tag !== TAG.sequence) return undefined
   const parts = readChildren(value)
   if (parts === undefined) return undefined

@@ -1,20 +1,48 @@
 /**
- * Stage `respond`: answers the routes that end at the gateway.
+ * Stage `respond`: answers the routes that end at the gateway, among them the one that shows the public keys of assertions.
  */
-import { required, type StageHandler } from "../context.ts"
+import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
+import { JWKS_MAX_AGE_SECONDS, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
-export function createRespondStage(): StageHandler {
+export function createRespondStage({ assertionKeys }: Gateway): StageHandler {
   return async function respond(c, next) {
     const { exchange } = c.var
     const { action } = required(exchange.route, "route")
-    if (action.kind !== "respond") return next()
-    exchange.outcome = "answered"
-    const isBodiless =
-      action.status === 204 || action.status === 205 || action.status === 304 || c.req.raw.method === "HEAD"
-    return new Response(isBodiless ? null : action.body, {
-      status: action.status,
-      headers: { "Content-Type": action.contentType, "Cache-Control": "no-store" },
-    })
+    switch (action.kind) {
+      case "forward":
+        return next()
+      case "respond": {
+        const isBodiless = action.status === 204 || action.status === 205 || action.status === 304
+        return answer(c, action.status, isBodiless ? null : action.body, action.contentType, "no-store")
+      }
+      case "jwks": {
+        const keys = await required(assertionKeys, "assertionKeys").publish()
+        if (keys.ok) {
+          // Fresh long enough to be cheap, short enough that a rotation is not a matter of days.
+          const caching = `public, max-age=${JWKS_MAX_AGE_SECONDS}`
+          return answer(c, 200, keys.text, "application/jwk-set+json", caching)
+        }
+        return refuse(c, "service-unavailable", {
+          reason: keys.reason,
+          fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
+        })
+      }
+    }
   }
+}
+
+function answer(
+  c: GatewayContext,
+  status: number,
+  body: string | null,
+  contentType: string,
+  cacheControl: string,
+): Response {
+  c.var.exchange.outcome = "answered"
+  return new Response(c.req.raw.method === "HEAD" ? null : body, {
+    status,
+    headers: { "Content-Type": contentType, "Cache-Control": cacheControl },
+  })
 }

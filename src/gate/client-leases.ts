@@ -39,14 +39,18 @@ export interface LeaseSubject {
 export interface ClientLeases {
   /** Decides one request; answers at once when nobody has to be asked. Never rejects. */
   decide(c: GatewayContext, subject: LeaseSubject, cost: number): GateVerdict | Promise<GateVerdict>
-  /** Forgets the tokens at hand: the next request asks the object, which may know better by then. */
-  drop(subject: LeaseSubject): void
+  /**
+   * Forgets all tokens of this object: the next request asks it, which may know better by then. All, because other routes
+   * with the same guard may hold some under other limits.
+   */
+  drop(objectName: string): void
 }
 
 type Failure = { readonly reason: string; readonly isOverloaded: boolean }
 
 /** One lease with what its holder does not know: who waits, and what the object said beside tokens. */
 interface Desk {
+  readonly objectName: string
   holder: LeaseHolder
   readonly waiting: Map<number, (denial: LeaseDenial | undefined) => void>
   grant: LeaseGrant | undefined
@@ -65,12 +69,13 @@ export function createClientLeases(
   const desks = new Map<string, Desk>()
   let lastId = 0
 
-  function deskOf(key: string): Desk {
+  function deskOf({ key, objectName }: LeaseSubject): Desk {
     const known = desks.get(key)
     if (known !== undefined) return known
     dropOldest(desks)
     const boot = formatHex(fillRandom(new Uint8Array(16)))
     const desk: Desk = {
+      objectName,
       holder: createHolder(boot),
       waiting: new Map(),
       grant: undefined,
@@ -83,6 +88,7 @@ export function createClientLeases(
   }
 
   function verdict(
+    { limits }: LeaseSubject,
     desk: Desk,
     cost: number,
     denial: LeaseDenial | undefined,
@@ -93,6 +99,7 @@ export function createClientLeases(
     const { tokens } = desk.holder
     return verdictOfLease({
       decidedBy,
+      limits,
       grant,
       elapsedMs: now - desk.grantedMs,
       nowMs: now,
@@ -149,7 +156,13 @@ export function createClientLeases(
     return step.ask
   }
 
-  async function wait(c: GatewayContext, desk: Desk, id: number, cost: number): Promise<GateVerdict> {
+  async function wait(
+    c: GatewayContext,
+    subject: LeaseSubject,
+    desk: Desk,
+    id: number,
+    cost: number,
+  ): Promise<GateVerdict> {
     const settled = new Promise<LeaseDenial | undefined>((resolve) => {
       desk.waiting.set(id, resolve)
     })
@@ -161,14 +174,14 @@ export function createClientLeases(
     caller.addEventListener("abort", leave, { once: true })
     const denial = await withDeadline(settled, CLIENT_GATE_TIMEOUT_MS)
     caller.removeEventListener("abort", leave)
-    if (denial !== LATE) return verdict(desk, cost, denial, "asked")
+    if (denial !== LATE) return verdict(subject, desk, cost, denial, "asked")
     leave()
-    return verdict(desk, cost, UNAVAILABLE, "asked")
+    return verdict(subject, desk, cost, UNAVAILABLE, "asked")
   }
 
   return {
     decide(c, subject, cost) {
-      const desk = deskOf(subject.key)
+      const desk = deskOf(subject)
       const now = nowMs()
       const id = ++lastId
       const { holder, decision } = decide(desk.holder, { id, cost, nowMs: now })
@@ -176,24 +189,23 @@ export function createClientLeases(
       if (decision.kind === "admit") {
         desk.holder = holder
         if (decision.renew && !isResting) c.executionCtx.waitUntil(call(c, subject, desk))
-        return verdict(desk, cost, undefined, "local")
+        return verdict(subject, desk, cost, undefined, "local")
       }
       if (decision.kind === "deny") {
         desk.holder = holder
-        return verdict(desk, cost, decision, "local")
+        return verdict(subject, desk, cost, decision, "local")
       }
       // An overloaded object is left alone, and nobody waits for it.
-      if (isResting) return verdict(desk, cost, UNAVAILABLE, "local")
+      if (isResting) return verdict(subject, desk, cost, UNAVAILABLE, "local")
       desk.holder = holder
       const hasVanished = decision.kind === "wait" && now - desk.calledMs >= CLIENT_GATE_TIMEOUT_MS
       if (hasVanished) desk.holder = abandonCall(holder, holder.call?.seq ?? 0).holder
-      const verdictLater = wait(c, desk, id, cost)
+      const verdictLater = wait(c, subject, desk, id, cost)
       if (decision.kind === "ask" || hasVanished) c.executionCtx.waitUntil(call(c, subject, desk))
       return verdictLater
     },
-    drop({ key }) {
-      const desk = desks.get(key)
-      if (desk !== undefined) desk.holder = dropLease(desk.holder)
+    drop(objectName) {
+      for (const desk of desks.values()) if (desk.objectName === objectName) desk.holder = dropLease(desk.holder)
     },
   }
 }

@@ -6,7 +6,7 @@
  */
 import type { ClientObjects } from "./client-object.ts"
 import type { Gateway, GatewayContext } from "../context.ts"
-import { CLIENT_GATE_TIMEOUT_MS, STOPPED_CLIENTS_MAX } from "../core/bounds.ts"
+import { CLIENT_GATE_TIMEOUT_MS, STOPPED_CLIENTS_MAX, STOPPED_REPEAT_MS_MAX } from "../core/bounds.ts"
 import { formatHex } from "../core/hex.ts"
 import type { ProblemCode } from "../core/problem.ts"
 import type { StoppedReport } from "../core/stopped.ts"
@@ -19,8 +19,9 @@ export interface StoppedCounter {
 
 interface Count {
   counts: Record<string, number>
-  /** A report that was sent and not heard. */
+  /** A report that was sent and not heard, and when it was sent first, epoch ms. */
   unheard: StoppedReport | undefined
+  unheardSinceMs: number
   seq: number
   /** When the last report was sent, and until when another one is on its way, epoch ms. */
   reportedMs: number
@@ -37,16 +38,19 @@ export function createStoppedCounter(
 
   async function report(c: GatewayContext, clientId: string, count: Count, waitMs: number): Promise<void> {
     if (waitMs > 0) await scheduler.wait(waitMs)
+    // By now the object may have counted it and forgotten its number: rather not counted than counted twice.
+    if (nowMs() - count.unheardSinceMs >= STOPPED_REPEAT_MS_MAX) count.unheard = undefined
     if (count.unheard === undefined) {
       boot ??= formatHex(fillRandom(new Uint8Array(16)))
       count.unheard = { boot, seq: ++count.seq, counts: count.counts }
       count.counts = {}
+      count.unheardSinceMs = nowMs()
     }
     const told = count.unheard
     count.reportedMs = nowMs()
     const asked = await objects.call(c, clientId, async (object) => object.reportStopped(told))
     // What is not heard now is repeated with the next refusal.
-    if (!("failure" in asked)) count.unheard = undefined
+    if (!("failure" in asked) && count.unheard === told) count.unheard = undefined
     count.busyUntilMs = 0
     if (Object.keys(count.counts).length > 0) start(c, clientId, count)
   }
@@ -65,7 +69,7 @@ export function createStoppedCounter(
       let count = clients.get(clientId)
       if (count === undefined) {
         if (clients.size >= STOPPED_CLIENTS_MAX) return
-        count = { counts: {}, unheard: undefined, seq: 0, reportedMs: 0, busyUntilMs: 0 }
+        count = { counts: {}, unheard: undefined, unheardSinceMs: 0, seq: 0, reportedMs: 0, busyUntilMs: 0 }
         clients.set(clientId, count)
       }
       count.counts[code] = (count.counts[code] ?? 0) + 1

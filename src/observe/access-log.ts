@@ -47,12 +47,26 @@ function createEvent(
   configVersion: string,
   nowMs: number,
 ): AccessEvent {
-  const { certificate, client, guardUntold, host, ipLimit, originMs, originUnhealthy, path, problem, reason, route } =
-    exchange
+  const {
+    certificate,
+    certificateRetiresAtMs,
+    client,
+    guardUntold,
+    host,
+    ipLimit,
+    originMs,
+    originUnhealthy,
+    path,
+    problem,
+    reason,
+    revocationUnknown,
+    route,
+  } = exchange
+  const isDegraded = ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: new Date(exchange.arrivedMs).toISOString(),
-    level: levelOf(exchange.outcome, status, ipLimit !== undefined || guardUntold !== undefined),
+    level: levelOf(exchange.outcome, status, isDegraded),
     event: "request",
     request_id: exchange.requestId,
     trace_id: exchange.trace.traceId,
@@ -77,6 +91,10 @@ function createEvent(
           certificate_fingerprint: certificate.fingerprint,
           certificate_days_left: daysLeft(certificate.notAfterMs, nowMs),
         }),
+    ...(certificateRetiresAtMs === undefined
+      ? {}
+      : { certificate_retires_at: new Date(certificateRetiresAtMs).toISOString() }),
+    ...(revocationUnknown === undefined ? {} : { revocation_unknown: revocationUnknown }),
     ...tokenFacts(exchange),
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...gateFacts(exchange),

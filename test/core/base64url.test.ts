@@ -4,9 +4,9 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { formatBase64Url, parseBase64Url } from "../../src/core/base64url.ts"
+import { formatBase64url, parseBase64url } from "../../src/core/base64url.ts"
 
-describe("parseBase64Url()", () => {
+describe("parseBase64url()", () => {
   test.each([
     ["", ""],
     ["f", "Zg"],
@@ -16,13 +16,13 @@ describe("parseBase64Url()", () => {
     ["fooba", "Zm9vYmE"],
     ["foobar", "Zm9vYmFy"],
   ])("RFC 4648 §10 reads %j from %s", (octets, text) => {
-    expect(Buffer.from(parseBase64Url(text) ?? []).toString("latin1")).toBe(octets)
+    expect(Buffer.from(parseBase64url(text) ?? []).toString("latin1")).toBe(octets)
   })
 
   test.each(["Zg==", "Zm9v=", "Zh", "Zm9", "A", "AAAAA", "Zm 9v", "Zm9v\n", "+/+/", "Zm9vé", "\0AAA"])(
     "RFC 7515 §2 refuses %j",
     (text) => {
-      expect(parseBase64Url(text)).toBeUndefined()
+      expect(parseBase64url(text)).toBeUndefined()
     },
   )
 
@@ -30,20 +30,20 @@ describe("parseBase64Url()", () => {
     const anyText = fc.string({ unit: fc.constantFrom(...Array.from("AQgw09-_zZ=+/ ")), maxLength: 12 })
     fc.assert(
       fc.property(anyText, (text) => {
-        const octets = parseBase64Url(text)
-        expect(octets === undefined || formatBase64Url(octets) === text).toBe(true)
+        const octets = parseBase64url(text)
+        expect(octets === undefined || formatBase64url(octets) === text).toBe(true)
       }),
       { seed: 41, numRuns: 5_000 },
     )
   })
 })
 
-test("formatBase64Url() writes what Node writes, and reads back", () => {
+test("formatBase64url() writes what Node writes, and reads back", () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 100 }), (octets) => {
-      const text = formatBase64Url(octets)
+      const text = formatBase64url(octets)
       expect(text).toBe(Buffer.from(octets).toString("base64url"))
-      expect(parseBase64Url(text)).toEqual(Uint8Array.from(octets))
+      expect(parseBase64url(text)).toEqual(Uint8Array.from(octets))
     }),
     { seed: 42, numRuns: 2_000 },
   )

@@ -44,7 +44,22 @@ const ORDERED: readonly (readonly [why: string, lower: number, upper: number])[]
   ["the default flush is allowed", bounds.EVENT_FLUSH_MS_DEFAULT, bounds.EVENT_FLUSH_MS_MAX],
   ["the platform ends what runs behind a response after 30 s", bounds.EVENT_FLUSH_MS_MAX, 30_000],
   ["a queue delays for 12 hours at most", bounds.SINK_RETRY_SECONDS_MAX, 43_200],
+  [
+    "a holder is remembered until its call was given up and repeated",
+    bounds.CLIENT_GATE_TIMEOUT_MS + bounds.TOKEN_LEASE_TTL_MS,
+    bounds.TOKEN_LEASE_RETURN_MS,
+  ],
+  ["100,000 entries of 49 octets fit a revocation list, as PEM too", 100_000 * 49 * 1.36, bounds.CRL_BYTES_MAX],
+  ["a verdict on a serial lives no longer than leased tokens", bounds.REVOCATION_VERDICT_MS, bounds.TOKEN_LEASE_TTL_MS],
+  ["a retry of a failed fetch comes before the next interval", bounds.CRL_RETRY_MS_MAX, bounds.CRL_REFRESH_MS_DEFAULT],
+  ["the default interval is allowed", bounds.CRL_REFRESH_MS_DEFAULT, bounds.CRL_REFRESH_MS_MAX],
   ["a warning comes before the error", bounds.VARIABLE_WARN_RATIO, 1],
+  [
+    "a report of refusals is remembered for longer than it is repeated and may be on its way",
+    bounds.STOPPED_REPEAT_MS_MAX + 10 * bounds.CLIENT_GATE_TIMEOUT_MS,
+    bounds.STOPPED_REPORTER_MEMORY_MS,
+  ],
+  ["two calls for tokens fit the wait of a request", 2 * bounds.LEASE_CALL_TIMEOUT_MS, bounds.CLIENT_GATE_TIMEOUT_MS],
 ]
 
 describe("relations", () => {

@@ -56,7 +56,10 @@ export function rawExtension(oid: string, value: Uint8Array): x509.Extension {
 export function der(tag: number, ...contents: readonly (string | Uint8Array)[]): Uint8Array {
   const content = Buffer.concat(contents.map(octetsOf))
   const { length } = content
-  const head = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff]
+  const octets = [length >> 16, (length >> 8) & 0xff, length & 0xff].slice(
+    length < 0x100 ? 2 : length < 0x10000 ? 1 : 0,
+  )
+  const head = length < 0x80 ? [length] : [0x80 | octets.length, ...octets]
   return new Uint8Array(Buffer.concat([Uint8Array.from([tag, ...head]), content]))
 }
 

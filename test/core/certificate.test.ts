@@ -14,9 +14,11 @@ import {
   decidePresented,
   normalizeKeyId,
   type CertificateReason,
+  type LeafDigests,
   type PresentedLeaf,
 } from "../../src/core/certificate.ts"
 import { NO_CLIENT_CERTIFICATE } from "../../src/core/platform-certificate.ts"
+import { compileClientIndex, decideIdentity } from "../../src/core/identity.ts"
 import { parseX509, type X509Facts } from "../../src/core/x509.ts"
 import { readDataSet } from "../conformance.ts"
 import {
@@ -183,21 +185,25 @@ describe("decideLeaf()", () => {
     presented = { ok: true, rfc9440: ":MAA=:", claimedFingerprint: sha256(leaf), issuerSki: SKI }
   })
 
+  const digests = (): LeafDigests => ({ fingerprint: sha256(leaf), spki: sha256(facts.publicKey) })
+
   const decide = (changes: Partial<X509Facts> = {}, nowMs = NOW_MS, from: Partial<PresentedLeaf> = {}): unknown => {
-    const decision = decideLeaf({ ...presented, ...from }, { ...facts, ...changes }, sha256(leaf), nowMs)
+    const decision = decideLeaf({ ...presented, ...from }, { ...facts, ...changes }, digests(), nowMs)
     return decision.ok ? "accepted" : [decision.code, decision.reason]
   }
   const refused = (reason: CertificateReason): readonly string[] => ["client-cert-invalid", reason]
 
   test("returns what later stages rely on", () => {
-    const decision = decideLeaf(presented, facts, sha256(leaf), NOW_MS)
+    const decision = decideLeaf(presented, facts, digests(), NOW_MS)
     expect(decision.ok && decision.certificate).toEqual({
       fingerprint: sha256(leaf),
+      spki: sha256(facts.publicKey),
       issuerSki: SKI,
       subject: facts.subject,
       subjectKey:
         '[["[\\"2.5.4.6\\",\\"t\\",\\"JP\\"]"],["[\\"2.5.4.10\\",\\"t\\",\\"Acme\\"]"],["[\\"2.5.4.3\\",\\"t\\",\\"acme-a\\"]"]]',
       subjectAltNames: [{ type: "uri", value: "spiffe://acme/acme-a" }],
+      spiffeId: "spiffe://acme/acme-a",
       serial: "0a1b2c3d",
       notBeforeMs: NOT_BEFORE_MS,
       notAfterMs: NOT_AFTER_MS,
@@ -205,8 +211,13 @@ describe("decideLeaf()", () => {
     })
   })
 
+  test("gives no SPIFFE id to a leaf whose key may issue certificates or revocation lists", () => {
+    const decision = decideLeaf(presented, { ...facts, allowsIssuing: true }, digests(), NOW_MS)
+    expect(decision.ok && decision.certificate.spiffeId).toBeUndefined()
+  })
+
   test("refuses a leaf that is not read", () => {
-    expect(decideLeaf(presented, undefined, sha256(leaf), NOW_MS)).toMatchObject({ reason: "leaf_malformed" })
+    expect(decideLeaf(presented, undefined, digests(), NOW_MS)).toMatchObject({ reason: "leaf_malformed" })
   })
 
   test.each(["", "b".repeat(64)])("refuses a leaf when the platform speaks of fingerprint %j", (claimedFingerprint) => {
@@ -271,4 +282,47 @@ test.each([
   ["27 84", undefined],
 ])("normalizeKeyId() reads %j as %j", (text, expected) => {
   expect(normalizeKeyId(text)).toBe(expected)
+})
+
+interface Rfc9440Example {
+  readonly "Client-Cert": string
+  readonly leaf_sha256_hex: string
+  readonly must_reject_values: readonly string[]
+}
+const example = readDataSet("client-cert-header/rfc9440-example.json") as Rfc9440Example | undefined
+
+describe.skipIf(example === undefined)("the example of RFC 9440", () => {
+  const field = example?.["Client-Cert"] ?? ""
+  const der = new Uint8Array(Buffer.from(field.slice(1, -1), "base64"))
+  /** The platform's word for it, in the year in which it was valid. */
+  function decideAt2020(rfc9440: string) {
+    const auth = { ...GOOD, certRFC9440: rfc9440, certIssuerSKI: "", certFingerprintSHA256: example?.leaf_sha256_hex }
+    const presented = decidePresented(auth)
+    const facts = parseX509(der)
+    if (!presented.ok || facts === undefined) return undefined
+    const digests = { fingerprint: sha256(der), spki: sha256(facts.publicKey) }
+    return decideLeaf({ ...presented, issuerSki: facts.authorityKeyId }, facts, digests, Date.UTC(2020, 5, 1))
+  }
+
+  test("is accepted, and known by its mail address under its CA", () => {
+    const decision = decideAt2020(field)
+    if (decision?.ok !== true) throw new Error(JSON.stringify(decision))
+    const rule = {
+      kind: "san-email",
+      issuerSki: "66dd68cb6b7f256c4602ba208f72dd19692103d8",
+      sanEmail: "bdc@example.com",
+    } as const
+    const known = { id: "bdc", certificates: [rule], isDisabled: false }
+    expect(decideIdentity(compileClientIndex([known]), decision.certificate, 0)).toMatchObject({
+      client: { id: "bdc" },
+    })
+  })
+
+  // Remarks in parentheses are no part of the value.
+  test.each((example?.must_reject_values ?? []).map((value) => value.replace(/ \(.*\)$/, "")))(
+    "is not taken from the value %j",
+    (value) => {
+      expect(decideAt2020(value)).toBeUndefined()
+    },
+  )
 })

@@ -44,6 +44,11 @@ const VALID = {
   ],
 }
 
+const ASSERTING = {
+  hosts: ["localhost"],
+  assertion: { issuer: "https://api.bank.example", keys: ["ASSERTION_KEY", "ASSERTION_KEY_2"] },
+}
+
 function load(environment: Environment): Config {
   const result = loadConfig(environment)
   if (!result.ok) throw new Error(JSON.stringify(result.errors))
@@ -86,7 +91,7 @@ describe("a valid configuration", () => {
   })
 
   test("has clients with the keys of their issuers and parsed names", () => {
-    const usual = { limitSets: new Map(), mode: "enforce" }
+    const usual = { isDisabled: false, limitSets: new Map(), mode: "enforce" }
     expect(config.clients).toEqual([
       {
         id: "acme",
@@ -119,8 +124,13 @@ describe("a valid configuration", () => {
     ])
   })
 
-  test("has a directory of every certificate", () => {
-    expect([...config.directory.values()].map(({ id }) => id)).toEqual(["acme", "globex", "initech"])
+  test("has an index of every certificate", () => {
+    expect([...config.clientIndex.byFingerprint.values()].map(({ client: { id } }) => id)).toEqual(["initech"])
+    const names = config.clientIndex.byIssuer.get(SKI)
+    const ids = [names?.["san-uri"], names?.subject].flatMap((map) =>
+      [...(map ?? [])].map(([, { client }]) => client.id),
+    )
+    expect(ids).toEqual(["acme", "globex"])
   })
 
   test("has limits in integers", () => {
@@ -192,13 +202,38 @@ describe("a valid configuration", () => {
         name: "bank",
         url: { scheme: "http", authority: "127.0.0.1:9000", path: "/base", isLoopback: true },
         timeoutMs: 5_000,
+        assertion: undefined,
+        clientCert: "rfc9440",
       },
       {
         name: "core",
         url: { scheme: "https", authority: "core.bank.example", path: "", isLoopback: false },
         timeoutMs: 10_000,
+        assertion: undefined,
+        clientCert: "rfc9440",
       },
     ])
+  })
+
+  test("has what is asserted to an origin, by default to its name, and nothing where it says so", () => {
+    const ORIGINS = {
+      bank: { url: "https://bank.example", assertion: true },
+      core: { url: "https://core.example", assertion: { audience: "urn:core" }, client_cert: "both" },
+      plain: { url: "https://plain.example", assertion: false, client_cert: "none" },
+    }
+    const { assertion, origins } = load({ ...VALID, GATEWAY: ASSERTING, ORIGINS })
+    expect(assertion).toEqual({ issuer: "https://api.bank.example", keys: ["ASSERTION_KEY", "ASSERTION_KEY_2"] })
+    expect(origins).toMatchObject([
+      { assertion: { issuer: "https://api.bank.example", audience: "bank" }, clientCert: "rfc9440" },
+      { assertion: { issuer: "https://api.bank.example", audience: "urn:core" }, clientCert: "both" },
+      { assertion: undefined, clientCert: "none" },
+    ])
+  })
+
+  test("has a route that shows the public keys to GET unless it says otherwise", () => {
+    const route = { path: "/keys", client_certificate: "none", jwks: true }
+    const { routes } = load({ ...withRoute(route), GATEWAY: ASSERTING })
+    expect(routes.at(-1)).toMatchObject({ methods: ["GET"], needsClientCertificate: false, action: { kind: "jwks" } })
   })
 
   test("has routes with their references resolved", () => {
@@ -213,6 +248,7 @@ describe("a valid configuration", () => {
       guards: [],
       blockedStatus: 429,
       isSoft: false,
+      tellsExpiry: false,
       action: { kind: "forward", origin: config.origins[0], forwardHeaders: new Set(["accept"]) },
     })
   })
@@ -333,7 +369,11 @@ describe("variables", () => {
   })
 
   test.each([
-    ["GATEWAY", "x", '"x" | GATEWAY: a table with hosts, via, console, log_flush, legacy_ratelimit'],
+    [
+      "GATEWAY",
+      "x",
+      '"x" | GATEWAY: a table with hosts, via, console, log_flush, legacy_ratelimit, certificate_warning, assertion',
+    ],
     ["GUARDS", [], "[] | a table of named tables, such as [vars.GUARDS.example]"],
     ["GUARDS", "x", '"x" | a table of named tables, such as [vars.GUARDS.example]'],
     ["SINKS", {}, "{} | an array of tables, such as [[vars.SINKS]]"],
@@ -354,7 +394,8 @@ describe("variables", () => {
   })
 })
 
-const CERTIFICATE_KINDS = "exactly one of fingerprint, san_uri (with issuer) and subject (with issuer)"
+const CERTIFICATE_KINDS =
+  "exactly one of fingerprint, spki (with or without issuer), and, each with issuer, san_uri, san_dns, san_email, spiffe_id and subject"
 const NO_CLIENT = 'on a route with client_certificate = "none": there is no client to count'
 const PATH = 'a path in canonical form, such as "/accounts" (no dot or empty segments, no encoded slash)'
 const ORIGIN_URL = 'an http or https URL without query and user information, such as "https://core.bank.example"'
@@ -387,6 +428,122 @@ describe("one error", () => {
     ["with a text for a flag", { hosts: ["localhost"], console: "yes" }, 'GATEWAY.console | "yes" | true or false'],
   ])("in a GATEWAY %s", (_, gateway, expected) => {
     expect(errorsOf({ ...VALID, GATEWAY: gateway })).toEqual([expected])
+  })
+
+  const KEY_ACCEPTS = 'the name of a Worker secret, such as "ASSERTION_KEY", that holds a private JWK'
+  const ISSUER_ACCEPTS = 'an https URL without query, at most 256 characters, such as "https://api.bank.example"'
+  test.each([
+    [
+      "without keys",
+      { issuer: "https://x.example" },
+      '.keys | (missing) | required: a list of 1 to 4 names of Worker secrets that hold private JWKs, such as ["ASSERTION_KEY"]',
+    ],
+    [
+      "with no keys",
+      { issuer: "https://x.example", keys: [] },
+      '.keys | [] | a list of 1 to 4 names of Worker secrets that hold private JWKs, such as ["ASSERTION_KEY"]',
+    ],
+    [
+      "with a key twice",
+      { issuer: "https://x.example", keys: ["A", "A"] },
+      '.keys[1] | "***" | a name that is not in the list already',
+    ],
+    [
+      "with five keys",
+      { issuer: "https://x.example", keys: ["A", "B", "C", "D", "E"] },
+      '.keys | ["A","B","C","D","E"] | at most 4 names: the key that signs, and those beside it',
+    ],
+    [
+      "with the key itself",
+      { issuer: "https://x.example", keys: ['{"d":"hunter2"}'] },
+      `.keys[0] | "***" | ${KEY_ACCEPTS}`,
+    ],
+    [
+      "with a name that reads like a variable",
+      { issuer: "https://x.example", keys: ["ROUTES_KEY"] },
+      '.keys[0] | "***" | a name that does not begin like a variable of the configuration',
+    ],
+    ["with an issuer that is no URL", { issuer: "bank", keys: ["A"] }, `.issuer | "bank" | ${ISSUER_ACCEPTS}`],
+    [
+      "with an http issuer",
+      { issuer: "http://x.example", keys: ["A"] },
+      `.issuer | "http://x.example" | ${ISSUER_ACCEPTS}`,
+    ],
+    [
+      "with a key that there is not",
+      { issuer: "https://x.example", keys: ["A"], audience: "x" },
+      '.audience | "x" | no such key; assertion has: issuer, keys',
+    ],
+  ])("in an assertion %s", (_, assertion, expected) => {
+    expect(errorsOf({ ...VALID, GATEWAY: { hosts: ["localhost"], assertion } })).toEqual([
+      `GATEWAY.assertion${expected}`,
+    ])
+  })
+
+  const NEEDED = 'GATEWAY.assertion = { issuer = "https://...", keys = ["ASSERTION_KEY"] }'
+  test("in an origin that asks for assertions of a gateway without keys", () => {
+    const ORIGINS = { ...VALID.ORIGINS, bank: { url: "https://bank.example", assertion: true } }
+    expect(errorsOf({ ...VALID, ORIGINS })).toEqual([
+      `ORIGINS.bank.assertion | true | no assertion without ${NEEDED}, which names the keys`,
+    ])
+  })
+
+  test("in the keys is no second one in the origins and routes that need them", () => {
+    const ORIGINS = { ...VALID.ORIGINS, bank: { url: "https://bank.example", assertion: true } }
+    const route = { path: "/keys", client_certificate: "none", jwks: true }
+    const GATEWAY = { hosts: ["localhost"], assertion: { issuer: "https://x.example" } }
+    expect(errorsOf({ ...withRoute(route), ORIGINS, GATEWAY })).toHaveLength(1)
+  })
+
+  const ORIGIN_ASSERTION =
+    'true, false, or a table such as { audience = "core-bank" } (1 to 256 visible ASCII characters)'
+  test.each([
+    ["an assertion in words", { assertion: "yes" }, `.assertion | "yes" | ${ORIGIN_ASSERTION}`],
+    [
+      "an audience with a space",
+      { assertion: { audience: "core bank" } },
+      `.assertion | {"audience":"core bank"} | ${ORIGIN_ASSERTION}`,
+    ],
+    [
+      "another form of certificate",
+      { client_cert: "pem" },
+      '.client_cert | "pem" | "rfc9440" or "xfcc" or "both" or "none"',
+    ],
+  ])("in an origin with %s", (_, change, expected) => {
+    const ORIGINS = { ...VALID.ORIGINS, bank: { url: "https://bank.example", ...change } }
+    expect(errorsOf({ ...VALID, GATEWAY: ASSERTING, ORIGINS })).toEqual([`ORIGINS.bank${expected}`])
+  })
+
+  test.each([
+    [
+      "shows keys and forwards",
+      { path: "/x", limits: "standard", origin: "bank", jwks: true },
+      '[4] | {"origin":"bank","jwks":true} | exactly one of origin (one of "bank", "core" (ORIGINS)), respond and jwks = true',
+    ],
+    [
+      "shows no keys",
+      { path: "/x", limits: "standard", jwks: false },
+      '[4] | {"jwks":false} | exactly one of origin (one of "bank", "core" (ORIGINS)), respond and jwks = true',
+    ],
+    [
+      "shows keys softly",
+      { path: "/x", limits: "standard", jwks: true, soft: true },
+      "[4].soft | true | no soft on a route that is answered here: it has no origin that could be unhealthy",
+    ],
+    [
+      "switches an assertion off",
+      { path: "/x", limits: "standard", origin: "bank", assertion: false },
+      "[4].assertion | false | no such key",
+    ],
+  ])("in a route that %s", (_, route, expected) => {
+    const [error = "", ...others] = errorsOf({ ...withRoute(route), GATEWAY: ASSERTING })
+    expect([error.slice(0, `ROUTES${expected}`.length), others]).toEqual([`ROUTES${expected}`, []])
+  })
+
+  test("in a route that shows keys of a gateway without any", () => {
+    expect(errorsOf(withRoute({ path: "/keys", client_certificate: "none", jwks: true }))).toEqual([
+      `ROUTES[4].jwks | true | no jwks without ${NEEDED}, whose keys it shows`,
+    ])
   })
 
   test.each([
@@ -430,7 +587,7 @@ describe("one error", () => {
     [
       "by a name in one line",
       { issuer: "partners", subject: "/C=JP/CN=a" },
-      '[0].subject | "/C=JP/CN=a" | a distinguished name as RFC 4514 writes it; this one needs an attribute type and "=" at "/C=JP/CN=a"',
+      '[0].subject | "/C=JP/CN=a" | a distinguished name as RFC 4514 writes it; this one needs an attribute type and "=" at "/C=JP/CN=a"; if it means what it seems to, that is "CN=a,C=JP"',
     ],
     [
       "by a URI without scheme",
@@ -440,7 +597,7 @@ describe("one error", () => {
     [
       "with an unknown key",
       { fingerprint: FINGERPRINT, common_name: "acme" },
-      '[0].common_name | "acme" | no such key; a certificate has: fingerprint, issuer, san_uri, subject',
+      '[0].common_name | "acme" | no such key; a certificate has: fingerprint, spki, issuer, san_uri, san_dns, san_email, spiffe_id, subject, retire_at',
     ],
   ])("in a certificate %s", (_, certificate, expected) => {
     expect(errorsOf(withCertificate(certificate))).toEqual([`CLIENTS[0].certificates${expected}`])
@@ -485,12 +642,12 @@ describe("one error", () => {
     [
       "with neither origin nor answer",
       { path: "/a", limits: "standard" },
-      '[4] | {} | exactly one of origin (one of "bank", "core" (ORIGINS)) and respond',
+      '[4] | {} | exactly one of origin (one of "bank", "core" (ORIGINS)), respond and jwks = true',
     ],
     [
       "with origin and answer",
       { path: "/a", respond: { status: 200 }, ...FORWARD },
-      '[4] | {"origin":"bank","respond":{"status":200}} | exactly one of origin (one of "bank", "core" (ORIGINS)) and respond',
+      '[4] | {"origin":"bank","respond":{"status":200}} | exactly one of origin (one of "bank", "core" (ORIGINS)), respond and jwks = true',
     ],
     [
       "without limits",
@@ -531,7 +688,7 @@ describe("one error", () => {
     [
       "with an origin but without certificates",
       { path: "/a", client_certificate: "none", origin: "bank" },
-      '[4].client_certificate | "none" | "required" on a route with an origin: only routes answered here (respond) may do without a certificate',
+      '[4].client_certificate | "none" | "required" on a route with an origin: only routes answered here (respond, jwks) may do without a certificate',
     ],
     [
       "with limits but without certificates",
@@ -769,7 +926,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     'LIMIT | {"standard":{"rate":"1/s","burst":1}} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, TOKENS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)',
     "GATEWAY.hosts | (missing) | required: at least one host name",
     'GATEWAY.via | "my gateway" | the pseudonym of this gateway in Via: letters, digits, dots, hyphens',
-    'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit',
+    'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit, certificate_warning, assertion',
     'ISSUERS.partners.ski | "xyz" | the subject key identifier of the CA in hex, such as "27846e5e89a3c0f4..."',
     'LIMITS.standard.rate | "10/week" | a rate such as "50/s", "0.5/s", "100/minute", "1000/h"',
     "LIMITS.standard.burst | 0 | a whole number from 1 to 1000000",
@@ -778,13 +935,13 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     `ORIGINS.bank.url | "https://***@bank.example/?***" | ${ORIGIN_URL}`,
     'ORIGINS.bank.timeout | "10" | a duration from 10 ms to 100000 ms, such as "10s" (units ms, s, m, h, d)',
     "CLIENTS[1].certificates | [] | at least one certificate to recognise the client by",
-    'CLIENTS[3] | "globex" | a client: a table with id, certificates, limits, mode, oauth_clients',
+    'CLIENTS[3] | "globex" | a client: a table with id, certificates, disabled, limits, mode, oauth_clients',
     'CLIENTS[2].id | "acme" | an id that no other client has; CLIENTS[0] has it already',
     'CLIENTS[2].certificates[0].issuer | "nobody" | one of "partners" (ISSUERS)',
     "ROUTES[2].respond.status | 99 | a whole number from 200 to 599",
     'ROUTES[1].origin | "bnak" | one of "bank" (ORIGINS)',
     'ROUTES[1].limits | "standrd" | one of "standard" (LIMITS)',
-    'ROUTES[3].client_certificate | "none" | "required" on a route with an origin: only routes answered here (respond) may do without a certificate',
+    'ROUTES[3].client_certificate | "none" | "required" on a route with an origin: only routes answered here (respond, jwks) may do without a certificate',
     `ROUTES[3].cost | 2 | no cost ${NO_CLIENT}`,
     'SINKS[0].kind | "syslog" | "otlp" or "ndjson"',
     'SINKS[0].url | "http://collector.example" | https: events leave the machine encrypted (http is for loopback only)',

@@ -2,7 +2,7 @@
  * Events for tests: one complete example of each kind, and arbitrary ones with hostile texts.
  */
 import * as fc from "fast-check"
-import type { AccessEvent, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
+import type { AccessEvent, CertificateRecord, CrlRecord, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
 
 export const EVENT: AccessEvent = {
   timestamp: "2026-11-22T03:00:00.123Z",
@@ -42,6 +42,34 @@ export const GUARD_RECORD: GuardRecord = {
   attempt: 1,
 }
 
+/** A certificate that ends in three weeks. */
+export const CERTIFICATE_RECORD: CertificateRecord = {
+  timestamp: "2026-11-22T03:00:00.123Z",
+  level: "warn",
+  event: "certificate.expiring",
+  client_id: "acme",
+  ends: "validity",
+  ends_at: "2026-12-13T03:00:00.000Z",
+  days_left: 20,
+  certificate_fingerprint: "a".repeat(64),
+  last_used: "2026-11-22",
+  found_by: "use",
+}
+
+/** A revocation list that could not be fetched. */
+export const CRL_RECORD: CrlRecord = {
+  timestamp: "2026-11-22T03:00:00.123Z",
+  level: "warn",
+  event: "crl.failed",
+  issuer: "partners",
+  reason: "crl_timeout",
+  failures: 2,
+  this_update: "2026-11-22T02:00:00.000Z",
+  next_update: "2026-11-22T04:00:00.000Z",
+  entries: 17,
+  number: "1f4",
+}
+
 /** Characters of every kind that somebody acts on: controls, separators, marks of direction, quotes, halves of pairs. */
 const unit = fc.oneof(
   fc.constantFrom(
@@ -73,5 +101,18 @@ const anyGuardRecord: fc.Arbitrary<GuardRecord> = fc
   .record({ guard: hostileText, client_id: hostileText, attempt: fc.nat() })
   .map((changes) => ({ ...GUARD_RECORD, ...changes }))
 
+const anyCertificateRecord: fc.Arbitrary<CertificateRecord> = fc
+  .record({ client_id: hostileText, rule: hostileText, days_left: fc.integer() })
+  .map((changes) => ({ ...CERTIFICATE_RECORD, ...changes }))
+
+const anyCrlRecord: fc.Arbitrary<CrlRecord> = fc
+  .record({ issuer: hostileText, reason: hostileText, entries: fc.nat() })
+  .map((changes) => ({ ...CRL_RECORD, ...changes }))
+
 /** Events of every kind whose texts are hostile. */
-export const anyEvent: fc.Arbitrary<GatewayEvent> = fc.oneof(anyAccessEvent, anyGuardRecord)
+export const anyEvent: fc.Arbitrary<GatewayEvent> = fc.oneof(
+  anyAccessEvent,
+  anyGuardRecord,
+  anyCertificateRecord,
+  anyCrlRecord,
+)

@@ -2,12 +2,17 @@
  * Findings about configurations that are valid: what starts and then surprises. The parts of a wrangler file are written
  * here as `sekisho check` reads them.
  */
-import { describe, expect, test } from "vitest"
+// First, because the package of certificates does not load without it.
+import "../../cli/pki/reflection.ts"
+import { beforeAll, describe, expect, test } from "vitest"
+import { createAuthority } from "../../cli/pki/certificate.ts"
+import { parseSubject } from "../../cli/pki/name.ts"
 import { findFindings, type Finding } from "../../cli/findings.ts"
 import type { WranglerEnvironment } from "../../cli/wrangler-file.ts"
 import { loadConfig } from "../../src/config/load.ts"
 import { VARIABLE_BYTES_MAX } from "../../src/core/bounds.ts"
 
+const NOW_MS = Date.UTC(2026, 10, 28, 12)
 const SKI = "73656b6973686f2d646576656c6f706d656e742d"
 const VARS = {
   GATEWAY: { hosts: ["localhost"] },
@@ -25,6 +30,7 @@ const ENVIRONMENT: WranglerEnvironment = {
   previewUrls: false,
   objectBindings: [{ name: "CLIENT_GATE", class_name: "ClientGate" }],
   sqliteClasses: ["ClientGate"],
+  crons: [],
   rateLimits: [{ name: "IP_LIMIT", simple: { period: 10 } }],
   queueProducers: [{ binding: "EVENTS", queue: "events" }],
   queueConsumers: [{ queue: "events", dead_letter_queue: "dead" }],
@@ -42,7 +48,7 @@ function findAll(parts: Partial<WranglerEnvironment>, vars: Readonly<Record<stri
   const environment = { ...ENVIRONMENT, ...parts, vars: { ...VARS, ...vars } }
   const loaded = loadConfig(environment.vars)
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
-  return findFindings(environment, loaded.config, SKI)
+  return findFindings(environment, loaded.config, SKI, NOW_MS)
 }
 
 test("findFindings() finds nothing in a sound environment", () => {
@@ -286,5 +292,104 @@ describe("tokens", () => {
   ])("%s is worth a warning", (_, vars, path) => {
     const parts = "PLATFORM" in vars ? { name: "production" } : {}
     expect(findIn(parts, vars)).toEqual([["warning", path]])
+  })
+})
+
+describe("rules of clients", () => {
+  const DAY_MS = 86_400_000
+  const digest = (digit: string): string => digit.repeat(64)
+  const after = (days: number): string => new Date(NOW_MS + days * DAY_MS).toISOString()
+  const name = { issuer: "partners", san_uri: "spiffe://partners.example/acme" }
+  const rulesOf = (...certificates: readonly unknown[]) => findIn({}, { CLIENTS: [{ id: "acme", certificates }] })
+  const RULE_2 = ["warning", "CLIENTS[0].certificates[1]"]
+
+  test.each([
+    [-1, [RULE_2]],
+    [29, [RULE_2]],
+    [31, []],
+  ])("findFindings() holds a window that ends in %d days against the time of warnings", (days, expected) => {
+    expect(rulesOf({ spki: digest("1") }, { spki: digest("2"), retire_at: after(days) })).toEqual(expected)
+  })
+
+  test("findFindings() warns of a client whose rules are all retired", () => {
+    expect(rulesOf({ spki: digest("1"), retire_at: after(-1) })).toContainEqual(["warning", 'client "acme"'])
+  })
+
+  test("findFindings() warns of a window on a certificate that a name matches for good", () => {
+    expect(rulesOf(name, { spki: digest("1"), retire_at: after(90) })).toEqual([RULE_2])
+  })
+
+  test("findFindings() takes windows of a key and a name that end together", () => {
+    expect(rulesOf({ ...name, retire_at: after(90) }, { spki: digest("1"), retire_at: after(90) })).toEqual([])
+  })
+
+  test("findFindings() takes a name that is to end beside its successor", () => {
+    const next = { issuer: "partners", san_dns: "api.acme.example" }
+    expect(rulesOf(next, { ...name, retire_at: after(90) })).toEqual([])
+  })
+
+  test.each([
+    ["a URI and a SPIFFE id", name, { issuer: "partners", spiffe_id: name.san_uri }],
+    ["a key with and without its CA", { spki: digest("1") }, { spki: digest("1"), issuer: "partners" }],
+  ])("findFindings() warns of two rules for the same thing: %s", (_, first, second) => {
+    expect(rulesOf(first, second)).toEqual([RULE_2])
+  })
+
+  test("findFindings() warns of a client that is disabled", () => {
+    const CLIENTS = [{ id: "acme", disabled: true, certificates: [name] }]
+    expect(findIn({}, { CLIENTS })).toEqual([["warning", 'client "acme"']])
+  })
+})
+
+describe("assertions", () => {
+  const GATEWAY = { hosts: ["localhost"], assertion: { issuer: "https://api.bank.example", keys: ["ASSERTION_KEY"] } }
+  const JWKS = { path: "/.well-known/jwks.json", client_certificate: "none", jwks: true }
+  const ROUTES = [...VARS.ROUTES, JWKS]
+  const bank = { url: "https://core.bank.example", assertion: true }
+
+  test("findFindings() finds nothing in an origin that gets assertions and a route that shows the keys", () => {
+    expect(findIn({}, { GATEWAY, ROUTES, ORIGINS: { bank } })).toEqual([])
+  })
+
+  test("findFindings() warns of keys that sign nothing", () => {
+    expect(findIn({}, { GATEWAY, ROUTES })).toEqual([["warning", "GATEWAY.assertion"]])
+  })
+
+  test("findFindings() warns of keys that no route shows", () => {
+    expect(findIn({}, { GATEWAY, ORIGINS: { bank } })).toEqual([["warning", "ROUTES"]])
+  })
+
+  test("findFindings() warns of two hosts that believe the same assertions, not of one host under two names", () => {
+    const slow = { ...bank, timeout: "60s", assertion: { audience: "bank" } }
+    const other = { url: "https://other.example", assertion: { audience: "bank" } }
+    expect(findIn({}, { GATEWAY, ROUTES, ORIGINS: { bank, slow } })).toEqual([])
+    expect(findIn({}, { GATEWAY, ROUTES, ORIGINS: { bank, other } })).toEqual([["warning", "ORIGINS.other.assertion"]])
+  })
+})
+
+describe("revocation lists", () => {
+  let issuers: object
+  beforeAll(async () => {
+    const ski = "27846e5e89a3c0f4"
+    const { certificatePem: certificate } = await createAuthority(parseSubject("CN=CA"), Date.now(), ski)
+    issuers = { ...VARS.ISSUERS, own: { ski, certificate, crl: { url: "http://crl.example/ca.crl" } } }
+  })
+
+  const BOUND: Partial<WranglerEnvironment> = {
+    objectBindings: [...ENVIRONMENT.objectBindings, { name: "REVOCATION_LIST", class_name: "RevocationList" }],
+    sqliteClasses: ["ClientGate", "RevocationList"],
+    crons: ["*/5 * * * *"],
+  }
+
+  test("that have what they need are no finding", () => {
+    expect(findIn(BOUND, { ISSUERS: issuers })).toEqual([])
+  })
+
+  test.each<readonly [string, Partial<WranglerEnvironment>, Finding["severity"], string]>([
+    ["object binding", { objectBindings: ENVIRONMENT.objectBindings }, "error", "durable_objects.bindings"],
+    ["migration", { sqliteClasses: ["ClientGate"] }, "error", "migrations"],
+    ["cron trigger", { crons: [] }, "warning", "triggers.crons"],
+  ])("without %s are one", (_, parts, severity, path) => {
+    expect(findIn({ ...BOUND, ...parts }, { ISSUERS: issuers })).toEqual([[severity, path]])
   })
 })

@@ -19,6 +19,8 @@ const REQUEST: ForwardedRequest = {
   requestId: "01932c07-0000-7000-8000-000000000001",
   clientId: "acme-a",
   clientCertificate: ":MAA=:",
+  xfcc: "Hash=00",
+  assertion: "aa.bb.cc",
   clientAddress: "127.0.0.9",
   forwardedNode: "127.0.0.9",
   host: "gw.test",
@@ -62,6 +64,9 @@ describe("isRequestFieldForwarded()", () => {
     "X-Amzn-Mtls-Clientcert-Leaf",
     "X-ARR-ClientCert",
     "Gateway-Assertion",
+    "Gateway-Assertion-2",
+    "Gateway-Anything",
+    "X-Forwarded-Client-Cert-Chain",
     "X-Auth-Request-User",
     "X-Remote-User",
     "Remote-User",
@@ -219,6 +224,17 @@ describe("gatewayFields()", () => {
     expect(get({ clientAddress: undefined }, name)).toBeUndefined()
   })
 
+  test.each([
+    ["Client-Cert", { clientCertificate: undefined }],
+    ["X-Forwarded-Client-Cert", { xfcc: undefined }],
+    ["Gateway-Assertion", { assertion: undefined }],
+  ] as const)("leaves %s out for an origin that does not want it, and nothing else", (name, change) => {
+    const names = gatewayFields(REQUEST).map(([field]) => field)
+    expect(gatewayFields({ ...REQUEST, ...change }).map(([field]) => field)).toEqual(
+      names.filter((own) => own !== name),
+    )
+  })
+
   test("leaves tracestate out when there is none", () => {
     expect(get({ tracestate: undefined }, "tracestate")).toBeUndefined()
   })
@@ -248,12 +264,17 @@ describe("isResponseFieldForwarded()", () => {
     expect(isResponseFieldForwarded(name, nominated)).toBe(false)
   })
 
-  test.each(["client-cert", "client-cert-chain", "ratelimit", "ratelimit-policy", "x-request-id"])(
-    "keeps the origin's %s from the caller",
-    (name) => {
-      expect(isResponseFieldForwarded(name, NONE)).toBe(false)
-    },
-  )
+  test.each([
+    "client-cert",
+    "client-cert-chain",
+    "gateway-assertion",
+    "ratelimit",
+    "ratelimit-policy",
+    "x-forwarded-client-cert",
+    "x-request-id",
+  ])("keeps the origin's %s from the caller", (name) => {
+    expect(isResponseFieldForwarded(name, NONE)).toBe(false)
+  })
 
   test.each(["content-type", "set-cookie", "location", "etag", "retry-after", "x_legacy"])("lets %s pass", (name) => {
     expect(isResponseFieldForwarded(name, nominated)).toBe(true)
@@ -302,6 +323,8 @@ test.each([
 test.each([
   ["Client-Cert", true],
   ["accept, client-cert-chain", true],
+  ["X-Forwarded-Client-Cert", true],
+  ["accept, Gateway-Assertion", true],
   ["Accept-Encoding", false],
   ["x-client-cert", false],
   [null, false],

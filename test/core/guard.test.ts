@@ -13,7 +13,7 @@ import {
 } from "../../src/core/bounds.ts"
 import { parseGuardConfig } from "../../src/core/guard-config.ts"
 import type { GuardConfig } from "../../src/core/guard-config.ts"
-import { CLOCK_MS_MAX, parseGuardState } from "../../src/core/guard-state.ts"
+import { CLOCK_MS_MAX, createGuardState, isForgettableGuard, parseGuardState } from "../../src/core/guard-state.ts"
 import type { GuardEvent, GuardState } from "../../src/core/guard-state.ts"
 import { administer, needsOutcome, observe, recordOutcome, requestAdmission } from "../../src/core/guard.ts"
 import type { AdminAction, Admission } from "../../src/core/guard.ts"
@@ -247,6 +247,29 @@ describe("requestAdmission() and the idle client", () => {
 })
 
 describe("recordOutcome()", () => {
+  test("recordOutcome() takes a failure for a sign of a request, also when nobody kept the request itself", () => {
+    const admission = { epoch: 0, admittedAtMs: START_MS - 400 }
+    const { state } = recordOutcome(undefined, PRODUCT, { id: "a", result: "failure", admission }, START_MS, 0)
+    const failuresAfter = (idleMs: number) =>
+      observe(state, { ...PRODUCT, guardResetTimeoutMs: 900 }, START_MS - 400 + idleMs).decision.failures
+    expect([state.lastRequestMs, failuresAfter(899), failuresAfter(900)]).toEqual([START_MS - 400, 1, 0])
+  })
+
+  test("recordOutcome() does not take an older request for the last one", () => {
+    const rig = new Rig(PRODUCT)
+    const { id } = rig.request()
+    rig.nowMs += 700
+    rig.request()
+    rig.report(id, "failure")
+    expect(rig.state?.lastRequestMs).toBe(START_MS + 700)
+  })
+
+  test("recordOutcome() dates no request into its own future when an isolate is ahead", () => {
+    const admission = { epoch: 0, admittedAtMs: START_MS + 30_000 }
+    const { state } = recordOutcome(undefined, PRODUCT, { id: "a", result: "failure", admission }, START_MS, 0)
+    expect(parseGuardState(state)).toEqual(state)
+  })
+
   test("recordOutcome() in optimistic mode ignores an outcome that names no admission", () => {
     const rig = new Rig(PRODUCT)
     const { id } = rig.request()
@@ -824,5 +847,30 @@ describe("parseGuardState()", () => {
     { openedTotal: null },
   ])("parseGuardState() rejects a state with %o", (members) => {
     expect(parseGuardState({ ...STATE, ...members })).toBeUndefined()
+  })
+})
+
+describe("isForgettableGuard()", () => {
+  const admitted = { id: "a", admittedAtMs: START_MS }
+  const quiet = {
+    ...createGuardState(START_MS),
+    epoch: 3,
+    openedTotal: 2,
+    lastClosedMs: START_MS,
+    lastRequestMs: START_MS,
+  }
+
+  test("isForgettableGuard() is true for one that only remembers its past", () => {
+    expect(isForgettableGuard(quiet)).toBe(true)
+  })
+
+  test.each<Partial<GuardState>>([
+    { failures: [START_MS] },
+    { attempt: 1 },
+    { openUntilMs: START_MS + 1 },
+    { pending: [admitted] },
+    { recorded: [admitted] },
+  ])("isForgettableGuard() is false for one with %o", (members) => {
+    expect(isForgettableGuard({ ...quiet, ...members })).toBe(false)
   })
 })

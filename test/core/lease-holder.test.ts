@@ -54,8 +54,8 @@ function createIsolate() {
       holder = step.holder
       return step
     },
-    abandon(seq: number) {
-      const step = abandonCall(holder, seq)
+    abandon(seq: number, isFinal = false) {
+      const step = abandonCall(holder, seq, isFinal)
       holder = step.holder
       return step
     },
@@ -293,6 +293,114 @@ describe("acceptAnswer()", () => {
   })
 })
 
+describe("acceptAnswer() of what the object decided", () => {
+  /** Requests of these costs wait, and the object spent `granted` tokens on them. */
+  function decideAt(costs: readonly number[], answer: Partial<LeaseAnswer>, isolate = createIsolate()) {
+    for (const cost of costs) isolate.request(T0 + 40, cost)
+    isolate.call(T0 + 40)
+    return isolate.answer(T0 + 70, { ...EXHAUSTED, ttlMs: 0, ...answer })
+  }
+
+  test("acceptAnswer() admits the requests that were counted, in order", () => {
+    const { settled } = decideAt([1, 2, 1], { granted: 3 })
+    expect(settled.map(({ decision }) => decision.kind)).toEqual(["admit", "admit", "deny"])
+  })
+
+  test("acceptAnswer() admits a counted request that costs nothing", () => {
+    expect(decideAt([0], { granted: 0, denyForMs: 0 }).settled[0]?.decision.kind).toBe("admit")
+  })
+
+  test("acceptAnswer() admits nobody who came later", () => {
+    const isolate = createIsolate()
+    isolate.request(T0 + 40)
+    isolate.call(T0 + 40)
+    isolate.request(T0 + 50, 0)
+    const { settled } = isolate.answer(T0 + 70, { ...PLENTY, ttlMs: 0, granted: 9 })
+    expect(settled.map(({ id }) => id)).toEqual([1])
+  })
+
+  test("acceptAnswer() keeps nothing of it for later requests", () => {
+    expect(decideAt([1], { granted: 5 }).holder.tokens).toBe(0)
+  })
+
+  test("acceptAnswer() leaves the lease at hand its tokens and its end", () => {
+    const isolate = createLeased(5)
+    const { tokens, expiresMs } = decideAt([6], { granted: 1 }, isolate).holder
+    expect([tokens, expiresMs]).toEqual([0, T0 + 1000])
+  })
+
+  test("acceptAnswer() spends what was decided before what is at hand", () => {
+    expect(decideAt([6], { granted: 4 }, createLeased(5)).holder.tokens).toBe(3)
+  })
+})
+
+describe("startCall() with tokens to hand back", () => {
+  test("startCall() hands back what is left of a lease that is over", () => {
+    const isolate = createLeased(5)
+    isolate.request(T0 + 40)
+    expect(isolate.call(T0 + 1000)).toMatchObject({ unused: 0, returned: { lease: 1, tokens: 4 } })
+  })
+
+  test("startCall() hands back what a failure made it drop", () => {
+    const isolate = createLeased(5)
+    isolate.change(dropLease)
+    expect(isolate.call(T0 + 40).returned).toEqual({ lease: 1, tokens: 5 })
+  })
+
+  test("startCall() hands back what a clock that stepped back made it drop", () => {
+    expect(createLeased(5).call(T0 - 40).returned).toEqual({ lease: 1, tokens: 5 })
+  })
+
+  test("startCall() hands back what was over on arrival", () => {
+    const isolate = createIsolate()
+    isolate.call(T0)
+    isolate.answer(T0 + 1000, { granted: 5 })
+    expect(isolate.call(T0 + 1001).returned).toEqual({ lease: 1, tokens: 5 })
+  })
+
+  test("startCall() hands back what an answer took away", () => {
+    const isolate = createLeased(5)
+    isolate.call(T0 + 40)
+    isolate.answer(T0 + 70, { epoch: 1, carry: 5 })
+    expect(isolate.call(T0 + 80).returned).toEqual({ lease: 1, tokens: 5 })
+  })
+
+  test("startCall() hands nothing back that it holds", () => {
+    expect(createLeased(5).call(T0 + 40).returned).toBeNull()
+  })
+
+  test("startCall() hands it back again after a call that brought nothing", () => {
+    const isolate = createLeased(5)
+    const { seq } = isolate.call(T0 + 1000)
+    isolate.abandon(seq)
+    expect(isolate.call(T0 + 1100).returned).toEqual({ lease: 1, tokens: 5 })
+  })
+
+  test("startCall() hands it back no more once an answer says that it was heard", () => {
+    const isolate = createLeased(5)
+    isolate.call(T0 + 1000)
+    isolate.answer(T0 + 1030, {})
+    expect(isolate.call(T0 + 1040).returned).toBeNull()
+  })
+
+  test("startCall() hands back what was dropped while a call ran that could not say so", () => {
+    const isolate = createLeased(5)
+    isolate.call(T0 + 40)
+    isolate.change(dropLease)
+    isolate.answer(T0 + 70, {})
+    expect(isolate.call(T0 + 80).returned).toEqual({ lease: 1, tokens: 5 })
+  })
+
+  test("startCall() hands back the larger of two", () => {
+    const isolate = createLeased(5)
+    isolate.call(T0 + 40)
+    isolate.change(dropLease)
+    isolate.answer(T0 + 70, { granted: 2 })
+    isolate.change(dropLease)
+    expect(isolate.call(T0 + 80).returned).toEqual({ lease: 1, tokens: 5 })
+  })
+})
+
 describe("abandonCall()", () => {
   test("abandonCall() asks once more for the waiting requests", () => {
     const isolate = createIsolate()
@@ -309,6 +417,24 @@ describe("abandonCall()", () => {
     isolate.call(T0 + 100)
     const { settled, ask } = isolate.abandon(2)
     expect([settled[0]?.decision, ask]).toEqual([{ kind: "deny", reason: "unavailable", retryAfterMs: null }, false])
+  })
+
+  test("abandonCall() refuses them at once when calling again would not help", () => {
+    const isolate = createIsolate()
+    isolate.request(T0)
+    isolate.call(T0)
+    const { settled, ask } = isolate.abandon(1, true)
+    expect([settled[0]?.decision, ask]).toEqual([{ kind: "deny", reason: "unavailable", retryAfterMs: null }, false])
+  })
+
+  test("abandonCall() lets the next request ask, and once more, after a final failure", () => {
+    const isolate = createIsolate()
+    isolate.request(T0)
+    isolate.call(T0)
+    isolate.abandon(1, true)
+    expect(isolate.request(T0 + 10).kind).toBe("ask")
+    isolate.call(T0 + 10)
+    expect(isolate.abandon(2).ask).toBe(true)
   })
 
   test("abandonCall() leaves the lease as it is", () => {

@@ -4,44 +4,47 @@
  */
 import { describe, expect, test } from "vitest"
 import { TOKEN_LEASE_HOLDERS_MAX } from "../../src/core/bounds.ts"
-import type { BucketState } from "../../src/core/gcra.ts"
 import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease-grant.ts"
 import type { LeaseTerms } from "../../src/core/lease-grant.ts"
 import { createLostLedger, EMPTY_LEDGER, outstandingOf, parseLedger } from "../../src/core/lease-ledger.ts"
 import type { LeaseLedger } from "../../src/core/lease-ledger.ts"
-import { bucketsOf, createBucketPool } from "../../src/core/lease-member.ts"
+import { createLeasePool, storedOf } from "../../src/core/lease-pool.ts"
+import type { LendableStates } from "../../src/core/lease-pool.ts"
 import type { LeaseAnswer, LeaseCall } from "../../src/core/lease-protocol.ts"
+import type { NamedBucket, NamedQuota } from "../../src/core/limit.ts"
 import { isWorthLending } from "../../src/core/lease-sizing.ts"
 
 const T0 = 1_790_000_000_000
-const TEN_PER_SECOND = { name: "client", burst: 10, rate: { count: 10, periodMs: 1000 } }
-const ROUTE = { name: "route", burst: 3, rate: { count: 1, periodMs: 1000 } }
+const TEN_PER_SECOND: NamedBucket = { kind: "bucket", name: "client", burst: 10, rate: { count: 10, periodMs: 1000 } }
+const ROUTE: NamedBucket = { kind: "bucket", name: "route", burst: 3, rate: { count: 1, periodMs: 1000 } }
 
 /** A client's object, one call after the other. */
-function createObject(limits: readonly (typeof TEN_PER_SECOND)[] = [TEN_PER_SECOND], start = EMPTY_LEDGER) {
+function createObject(limits: readonly (NamedBucket | NamedQuota)[] = [TEN_PER_SECOND], start = EMPTY_LEDGER) {
   let ledger: LeaseLedger = start
-  let buckets: Readonly<Record<string, BucketState>> = {}
+  let states: LendableStates = { buckets: {}, quotas: {} }
   return {
     get ledger() {
       return ledger
     },
     lent: (name = "client") => outstandingOf(ledger, name),
-    level: (name = "client") => (buckets[name]?.level ?? 0) / (buckets[name]?.periodMs ?? 1),
+    level: (name = "client") => (states.buckets[name]?.level ?? 0) / (states.buckets[name]?.periodMs ?? 1),
+    used: (name = "daily") => states.quotas[name]?.used,
     call(call: Partial<LeaseCall>, nowMs: number, terms: Partial<LeaseTerms> = {}, drawn = limits) {
-      const whole = { boot: "a", seq: 1, lease: 0, unused: 0, waiting: [], cost: 1, demand: 1, roundTripMs: 0, ...call }
+      const idle = { lease: 0, unused: 0, waiting: [], cost: 1, demand: 1, roundTripMs: 0, returned: null }
+      const whole = { boot: "a", seq: 1, ...idle, ...call }
       const names = drawn.map(({ name }) => name)
       const all = { ...LEASE_TERMS_DEFAULT, names, ...terms }
-      const step = grant(ledger, createBucketPool(buckets, drawn, nowMs), whole, all, nowMs)
+      const step = grant(ledger, createLeasePool(states, drawn, nowMs), whole, all, nowMs)
       const isSame = step.ledger === ledger
       ledger = step.ledger
-      buckets = bucketsOf(step.pool)
+      states = storedOf(states, step.pool)
       return { answer: step.answer, mustPersist: step.mustPersist, isSame }
     },
     admit(cost: number, nowMs: number, drawn = limits) {
       const names = drawn.map(({ name }) => name)
-      const step = admitDirect(ledger, createBucketPool(buckets, drawn, nowMs), names, cost, nowMs)
+      const step = admitDirect(ledger, createLeasePool(states, drawn, nowMs), names, cost, nowMs)
       ledger = step.ledger
-      buckets = bucketsOf(step.pool)
+      states = storedOf(states, step.pool)
       return step
     },
   }

@@ -5,22 +5,37 @@
 import fc from "fast-check"
 import { expect, test } from "vitest"
 import { parseBucketState } from "../../src/core/gcra.ts"
-import type { BucketState } from "../../src/core/gcra.ts"
 import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease-grant.ts"
 import { EMPTY_LEDGER, loansOf, outstandingOf, parseLedger } from "../../src/core/lease-ledger.ts"
-import type { LeaseLedger } from "../../src/core/lease-ledger.ts"
-import { BucketMember, bucketsOf, createBucketPool } from "../../src/core/lease-member.ts"
+import type { LeaseLedger, LeaseRecord } from "../../src/core/lease-ledger.ts"
+import { BucketMember } from "../../src/core/lease-member.ts"
+import { createLeasePool, storedOf } from "../../src/core/lease-pool.ts"
+import type { LendableStates } from "../../src/core/lease-pool.ts"
 import type { LeaseCall } from "../../src/core/lease-protocol.ts"
+import { parseQuotaState } from "../../src/core/quota.ts"
 import { fitWaiting, sizeLease } from "../../src/core/lease-sizing.ts"
 
-const START_MS = 1_790_000_000_000
+/** Five seconds before an hour ends in UTC. */
+const START_MS = 497_223 * 3_600_000 - 5_000
 
 const limits = fc.record({
+  kind: fc.constant("bucket" as const),
   name: fc.constantFrom("client", "route"),
   burst: fc.integer({ min: 1, max: 40 }),
   rate: fc.record({ count: fc.integer({ min: 1, max: 50 }), periodMs: fc.integer({ min: 1, max: 3_000 }) }),
 })
-const drawn = fc.uniqueArray(limits, { minLength: 1, maxLength: 2, selector: ({ name }) => name })
+const quotas = fc.record({
+  kind: fc.constant("quota" as const),
+  name: fc.constant("hourly"),
+  limit: fc.integer({ min: 0, max: 60 }),
+  unit: fc.constant("hour" as const),
+  timezone: fc.constant("UTC"),
+})
+const drawn = fc.uniqueArray(fc.oneof({ weight: 2, arbitrary: limits }, { weight: 1, arbitrary: quotas }), {
+  minLength: 1,
+  maxLength: 3,
+  selector: ({ name }) => name,
+})
 const calls = fc.record({
   gapMs: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 400 }), fc.integer({ min: -90_000, max: 9_000 })),
   boot: fc.constantFrom("a", "b", "c", "observer"),
@@ -28,6 +43,8 @@ const calls = fc.record({
   ahead: fc.constantFrom(-1, 0, 1, 1, 1, 3),
   isTaken: fc.boolean(),
   unused: fc.integer({ min: 0, max: 20 }),
+  /** How far before the last answer taken the lease lies that it hands tokens back of. */
+  returned: fc.option(fc.record({ before: fc.integer({ min: 0, max: 2 }), tokens: fc.integer({ min: 1, max: 20 }) })),
   waiting: fc.array(fc.integer({ min: 0, max: 9 }), { maxLength: 5 }),
   demand: fc.double({ min: 0, max: 200, noNaN: true }),
   terms: fc.record({
@@ -42,28 +59,36 @@ const calls = fc.record({
 })
 type Call = Parameters<Parameters<typeof calls.map>[0]>[0]
 
-interface Held {
+interface Held extends LendableStates {
   readonly ledger: LeaseLedger
-  readonly buckets: Readonly<Record<string, BucketState>>
 }
 
-function apply(held: Held, { boot, ahead, isTaken, unused, waiting, demand, terms, drawn }: Call, nowMs: number) {
+const NOTHING: Held = { ledger: EMPTY_LEDGER, buckets: {}, quotas: {} }
+
+function apply(
+  held: Held,
+  { boot, ahead, isTaken, unused, returned, waiting, demand, terms, drawn }: Call,
+  nowMs: number,
+) {
   const last = held.ledger.holders.findLast((holder) => holder.boot === boot)?.seq ?? 1
   const seq = Math.max(1, last + ahead)
+  const lease = Math.max(0, isTaken ? seq - 1 : seq - 2)
+  const isReturned = returned !== null && lease > returned.before
   const call: LeaseCall = {
     boot,
     seq,
-    lease: Math.max(0, isTaken ? seq - 1 : seq - 2),
+    lease,
     unused,
     waiting,
     cost: Math.min(1, ...waiting),
     demand,
     roundTripMs: 30,
+    returned: isReturned ? { lease: lease - returned.before, tokens: returned.tokens } : null,
   }
   const names = drawn.map(({ name }) => name)
-  const pool = createBucketPool(held.buckets, drawn, nowMs)
+  const pool = createLeasePool(held, drawn, nowMs)
   const step = grant(held.ledger, pool, call, { ...LEASE_TERMS_DEFAULT, ...terms, names }, nowMs)
-  return { step, call, after: { ledger: step.ledger, buckets: bucketsOf(step.pool) } }
+  return { step, call, after: { ledger: step.ledger, ...storedOf(held, step.pool) } }
 }
 
 /** Level and lent tokens of one limit, with everything that is over by now struck out. */
@@ -75,7 +100,7 @@ function potentialOf({ ledger, buckets }: Held, name: string): number {
 test("grant() keeps level and lent within the burst, whatever is called", () => {
   fc.assert(
     fc.property(fc.array(calls, { minLength: 1, maxLength: 40 }), (history) => {
-      let held: Held = { ledger: EMPTY_LEDGER, buckets: {} }
+      let held = NOTHING
       let nowMs = START_MS
       for (const call of history) {
         nowMs += call.gapMs
@@ -93,7 +118,7 @@ test("grant() keeps level and lent within the burst, whatever is called", () => 
 test("grant() never raises level plus lent within one instant", () => {
   fc.assert(
     fc.property(fc.array(calls, { minLength: 2, maxLength: 30 }), (history) => {
-      let held: Held = { ledger: EMPTY_LEDGER, buckets: {} }
+      let held = NOTHING
       let nowMs = START_MS
       for (const call of history) {
         nowMs = Math.max(nowMs, nowMs + call.gapMs)
@@ -116,19 +141,62 @@ test("grant() never raises level plus lent within one instant", () => {
   )
 })
 
+test("grant() gives a quota back no more than the last answer to that caller let it have", () => {
+  fc.assert(
+    fc.property(fc.array(calls, { minLength: 2, maxLength: 30 }), (history) => {
+      let held = NOTHING
+      let nowMs = START_MS
+      for (const call of history) {
+        nowMs = Math.max(nowMs, nowMs + call.gapMs)
+        const names = call.drawn.map(({ name }) => name).toSorted()
+        const isCaller = ({ boot, names: others }: LeaseRecord) =>
+          boot === call.boot && String(others) === String(names)
+        const last = held.ledger.holders.find(isCaller)?.answer
+        const before = held.quotas["hourly"]
+        const { after, step } = apply(held, call, nowMs)
+        const { used = 0, startMs = 0 } = after.quotas["hourly"] ?? {}
+        const taken = names.includes("hourly") && step.ledger !== held.ledger ? (step.answer?.granted ?? 0) : 0
+        if (before?.startMs === startMs) {
+          expect(before.used + taken - used).toBeLessThanOrEqual((last?.granted ?? 0) + (last?.carry ?? 0))
+        } else expect(used).toBe(taken)
+        held = after
+      }
+    }),
+    { seed: 19, numRuns: 400 },
+  )
+})
+
+test("grant() lends no token of a quota beyond its window", () => {
+  fc.assert(
+    fc.property(fc.array(calls, { minLength: 1, maxLength: 30 }), (history) => {
+      let held = NOTHING
+      let nowMs = START_MS
+      for (const call of history) {
+        nowMs += Math.abs(call.gapMs % 400)
+        held = apply(held, call, nowMs).after
+        const { endMs = 0 } = held.quotas["hourly"] ?? {}
+        for (const { names, expiresMs } of loansOf(held.ledger)) {
+          if (names.includes("hourly") && expiresMs > nowMs) expect(expiresMs).toBeLessThanOrEqual(endMs)
+        }
+      }
+    }),
+    { seed: 20, numRuns: 400 },
+  )
+})
+
 test("grant() answers a repeated call alike and changes nothing", () => {
   fc.assert(
     fc.property(
       fc.array(calls, { minLength: 1, maxLength: 15 }),
       fc.integer({ min: 0, max: 900 }),
       (history, laterMs) => {
-        let held: Held = { ledger: EMPTY_LEDGER, buckets: {} }
+        let held = NOTHING
         let nowMs = START_MS
         for (const call of history) {
           nowMs += call.gapMs
           const first = apply(held, call, nowMs)
           const names = call.drawn.map(({ name }) => name)
-          const pool = createBucketPool(first.after.buckets, call.drawn, nowMs + laterMs)
+          const pool = createLeasePool(first.after, call.drawn, nowMs + laterMs)
           const terms = { ...LEASE_TERMS_DEFAULT, names }
           const again = grant(first.after.ledger, pool, first.call, terms, nowMs + laterMs)
           expect([again.answer, again.ledger === first.after.ledger]).toEqual([first.step.answer, true])
@@ -143,7 +211,7 @@ test("grant() answers a repeated call alike and changes nothing", () => {
 test("grant() decides alike after a restart from storage", () => {
   fc.assert(
     fc.property(fc.array(calls, { minLength: 1, maxLength: 15 }), (history) => {
-      let held: Held = { ledger: EMPTY_LEDGER, buckets: {} }
+      let held = NOTHING
       let nowMs = START_MS
       for (const call of history) {
         nowMs += call.gapMs
@@ -152,6 +220,12 @@ test("grant() decides alike after a restart from storage", () => {
           buckets: Object.fromEntries(
             Object.entries(held.buckets).flatMap(([name, bucket]) => {
               const parsed = parseBucketState(JSON.parse(JSON.stringify(bucket)))
+              return parsed === undefined ? [] : [[name, parsed]]
+            }),
+          ),
+          quotas: Object.fromEntries(
+            Object.entries(held.quotas).flatMap(([name, quota]) => {
+              const parsed = parseQuotaState(JSON.parse(JSON.stringify(quota)))
               return parsed === undefined ? [] : [[name, parsed]]
             }),
           ),
@@ -172,7 +246,7 @@ test("admitDirect() admits at retryAfterMs and not 1 ms earlier, whatever is len
       drawn,
       fc.integer({ min: 1, max: 12 }),
       (history, asked, cost) => {
-        let held: Held = { ledger: EMPTY_LEDGER, buckets: {} }
+        let held = NOTHING
         let nowMs = START_MS
         for (const call of history) {
           nowMs += Math.abs(call.gapMs % 1000)
@@ -180,10 +254,10 @@ test("admitDirect() admits at retryAfterMs and not 1 ms earlier, whatever is len
         }
         const names = asked.map(({ name }) => name)
         const ask = (state: Held, atMs: number) =>
-          admitDirect(state.ledger, createBucketPool(state.buckets, asked, atMs), names, cost, atMs)
+          admitDirect(state.ledger, createLeasePool(state, asked, atMs), names, cost, atMs)
         const refused = ask(held, nowMs)
         if (refused.retryAfterMs === null) return
-        const state: Held = { ledger: refused.ledger, buckets: bucketsOf(refused.pool) }
+        const state: Held = { ledger: refused.ledger, ...storedOf(held, refused.pool) }
         const fitsMs = nowMs + refused.retryAfterMs
         expect([ask(state, fitsMs).isAdmitted, ask(state, fitsMs - 1).isAdmitted]).toEqual([true, false])
       },
@@ -227,7 +301,7 @@ test("sizeLease() grants at least what waiting requests can use alone, and at mo
     fc.record({
       available: fc.integer({ min: 0, max: 60 }),
       capacity: fc.integer({ min: 1, max: 60 }),
-      rate: fc.double({ min: 0.01, max: 5_000, noNaN: true }),
+      rate: fc.oneof(fc.constant(0), fc.double({ min: 0.01, max: 5_000, noNaN: true })),
       outstanding: fc.integer({ min: 0, max: 60 }),
       demand: fc.double({ min: 0, max: 9_000, noNaN: true }),
     }),
@@ -257,7 +331,7 @@ test("sizeLease() grants at least what waiting requests can use alone, and at mo
 test("loansOf() names everything that counts as lent", () => {
   fc.assert(
     fc.property(fc.array(calls, { minLength: 1, maxLength: 20 }), (history) => {
-      let held: Held = { ledger: EMPTY_LEDGER, buckets: {} }
+      let held = NOTHING
       let nowMs = START_MS
       for (const call of history) {
         nowMs += Math.abs(call.gapMs % 500)

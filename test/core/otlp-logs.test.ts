@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest"
 import type { GatewayEvent } from "../../src/core/event.ts"
 import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
 import { readDataSet } from "../conformance.ts"
-import { anyEvent, EVENT, GUARD_RECORD } from "./event-fixtures.ts"
+import { CRL_RECORD, anyEvent, EVENT, GUARD_RECORD } from "./event-fixtures.ts"
 
 /** What OTLP asks of a member by its name; every other member must be a table or an array. */
 const RULES: Readonly<Record<string, (value: unknown) => boolean>> = {
@@ -140,6 +140,13 @@ describe("formatOtlpLogs()", () => {
   test("names the kind of key in the body where a guard record has no client", () => {
     const { client_id: _client, ...anonymous } = { ...GUARD_RECORD, key_kind: "address" as const }
     expect(JSON.stringify(document(anonymous))).toContain('"guard.opened credentials address"')
+  })
+
+  test("writes the record of a revocation list with the name of its CA and without a trace", () => {
+    const text = JSON.stringify(document(CRL_RECORD))
+    expect(text).toContain('"body":{"stringValue":"crl.failed partners"}')
+    expect(text).toContain('{"key":"entries","value":{"intValue":"17"}}')
+    expect(text).not.toContain("traceId")
   })
 
   test("writes one record per event in their order", () => {

@@ -19,7 +19,7 @@ const CODES = Object.keys(PROBLEMS) as ProblemCode[]
 const AGREED =
   `malformed-request malformed-header duplicate-header host-rejected path-rejected method-not-allowed request-timeout
   body-too-large uri-too-long misdirected-request upgrade-not-allowed headers-too-large client-cert-required
-  client-cert-invalid edge-assertion-invalid client-unknown client-ambiguous client-disabled token-missing token-invalid
+  client-cert-invalid client-cert-retired edge-assertion-invalid client-unknown client-ambiguous client-disabled token-missing token-invalid
   token-expired token-binding-mismatch token-client-mismatch insufficient-scope tier-denied policy-denied
   origin-not-allowed route-not-found client-blocked rate-limited quota-exceeded concurrency-exceeded ip-rate-limited
   idempotency-key-required idempotency-key-invalid idempotency-in-progress idempotency-indeterminate
@@ -35,6 +35,7 @@ const STATUSES: Readonly<Record<string, number>> = {
   "path-rejected": 400,
   "client-cert-required": 401,
   "client-cert-invalid": 401,
+  "client-cert-retired": 401,
   "edge-assertion-invalid": 401,
   "token-missing": 401,
   "token-invalid": 401,
@@ -44,6 +45,7 @@ const STATUSES: Readonly<Record<string, number>> = {
   "insufficient-scope": 403,
   "client-unknown": 403,
   "client-ambiguous": 403,
+  "client-disabled": 403,
   "route-not-found": 404,
   "method-not-allowed": 405,
   "request-timeout": 408,

@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
-import { formatDuration, parseDurationMs, parseRate } from "../../src/core/time.ts"
+import { formatDuration, parseDurationMs, parseInstantMs, parseRate } from "../../src/core/time.ts"
 
 test.each([
   ["0ms", 0],
@@ -97,5 +97,45 @@ test("formatDuration() writes what parseDurationMs() reads back", () => {
       expect(parseDurationMs(formatDuration(durationMs))).toBe(durationMs)
     }),
     { seed: 15 },
+  )
+})
+
+test.each([
+  ["2027-01-31", Date.UTC(2027, 0, 31)],
+  ["2028-02-29T00:00:00Z", Date.UTC(2028, 1, 29)],
+  ["2027-01-31T12:00:00+09:00", Date.UTC(2027, 0, 31, 3)],
+  ["2027-01-31t12:00:00.5-00:30", Date.UTC(2027, 0, 31, 12, 30, 0, 500)],
+  ["2027-01-31 12:00:00z", Date.UTC(2027, 0, 31, 12)],
+])("parseInstantMs() reads %s", (text, expected) => {
+  expect(parseInstantMs(text)).toBe(expected)
+})
+
+test.each([
+  "",
+  "2027",
+  "2027-01",
+  "2027-1-31",
+  "2027-02-29",
+  "2027-13-01",
+  "2027-01-31T12:00:00",
+  "2027-01-31T12:00Z",
+  "2027-01-31T24:00:00Z",
+  "2027-01-31T12:00:60Z",
+  "2027-01-31T12:00:00+24:00",
+  "2027-01-31T12:00:00+0900",
+  "1969-12-31T23:59:59Z",
+  "0001-01-01",
+  " 2027-01-31",
+  "12:00:00.000",
+])("parseInstantMs() refuses %j", (text) => {
+  expect(parseInstantMs(text)).toBeUndefined()
+})
+
+test("parseInstantMs() reads back what a date prints", () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 0, max: Date.UTC(9999, 11, 31) }), (ms) => {
+      expect(parseInstantMs(new Date(ms).toISOString())).toBe(ms)
+    }),
+    { seed: 23, numRuns: 1_000 },
   )
 })

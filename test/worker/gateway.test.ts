@@ -5,8 +5,9 @@
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env, exports } from "cloudflare:workers"
 import { expect, test } from "vitest"
+import { createEmbeddedDirectory } from "../../src/client-directory.ts"
 import { createApplication } from "../../src/gateway.ts"
-import { createOriginHealth } from "../../src/origin-health.ts"
+import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import { PIPELINE } from "../../src/pipeline.ts"
 import { resolveTrust } from "../../src/platform.ts"
 import { createGateway, createRequest, expectRefusal, writtenLines } from "./harness.ts"
@@ -18,6 +19,7 @@ test("createApplication() runs the stages in the order of the pipeline", () => {
     nowMs: () => 0,
     fillRandom: (octets) => octets,
     originHealth: createOriginHealth(),
+    directory: createEmbeddedDirectory(createGateway().config),
   })
   const names = application.routes.map(({ handler }) => handler.name)
   expect(names.map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))).toEqual(
@@ -85,6 +87,7 @@ test("a gateway without a queue still answers and logs", async () => {
     nowMs: () => Date.now(),
     fillRandom: (octets) => crypto.getRandomValues(octets),
     originHealth: gateway.originHealth,
+    directory: createEmbeddedDirectory(gateway.config),
   })
   const ctx = createExecutionContext()
   const response = await application.fetch(createRequest(), { CLIENT_GATE }, ctx)

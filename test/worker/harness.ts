@@ -9,12 +9,14 @@ import { env } from "cloudflare:workers"
 import { afterEach, beforeEach, expect, inject, vi } from "vitest"
 import { loadConfig } from "../../src/config/load.ts"
 import type { Config } from "../../src/config/config.ts"
-import type { OriginHealth, PlatformTrust } from "../../src/context.ts"
+import { createEmbeddedDirectory } from "../../src/client-directory.ts"
+import type { ClientDirectory, OriginHealth, PlatformTrust } from "../../src/context.ts"
 import type { AccessEvent, GuardRecord } from "../../src/core/event.ts"
 import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platform-certificate.ts"
 import type { ProblemDocument } from "../../src/core/problem.ts"
 import { createApplication } from "../../src/gateway.ts"
-import { createOriginHealth } from "../../src/origin-health.ts"
+import { createAssertionKeys } from "../../src/keys/assertion-keys.ts"
+import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import type { CertificateName, OriginRecord, SinkRecord } from "./provided.ts"
 
 /** Ports and certificates from `global-setup.ts`. */
@@ -56,8 +58,12 @@ export interface GatewayOptions {
   readonly trust?: PlatformTrust
   readonly nowMs?: () => number
   readonly fillRandom?: (octets: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>
+  /** In place of the clients of the configuration. */
+  readonly directory?: ClientDirectory
   /** Bindings that replace those of `wrangler.toml`. */
   readonly bindings?: Partial<Env>
+  /** Worker secrets, by name. */
+  readonly secrets?: Readonly<Record<string, unknown>>
 }
 
 /** What a test sends. The defaults are a GET of `/public/x` at `gw.test` with the certificate of `acme-a`. */
@@ -157,6 +163,8 @@ export function createGateway(
     nowMs: options.nowMs ?? (() => Date.now()),
     fillRandom: options.fillRandom ?? ((octets) => crypto.getRandomValues(octets)),
     originHealth,
+    directory: options.directory ?? createEmbeddedDirectory(config),
+    assertionKeys: config.assertion && createAssertionKeys(config.assertion, options.secrets ?? {}),
   })
   const handle = (parts: RequestParts, ctx: ExecutionContext): Promise<Response> => {
     // All tests have one address; only a test that brings a limit for it may run into one.

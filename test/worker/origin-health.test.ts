@@ -8,7 +8,8 @@ import { Hono } from "hono"
 import { expect, test, vi } from "vitest"
 import type { GatewayEnv } from "../../src/context.ts"
 import { createAccessLogStage } from "../../src/observe/access-log.ts"
-import { createOriginHealth } from "../../src/origin-health.ts"
+import { createEmbeddedDirectory } from "../../src/client-directory.ts"
+import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import { createGateway, createRequest, fixtures, writtenLines } from "./harness.ts"
 
 const CLOSED = { ORIGINS: { stub: { url: `http://127.0.0.1:${fixtures.closedPort}` } } }
@@ -89,6 +90,7 @@ test.each([
       nowMs: () => 1_798_761_600_000,
       fillRandom: (octets) => octets,
       originHealth: createOriginHealth(),
+      directory: createEmbeddedDirectory(createGateway().config),
     }),
   )
   application.use(async (c) => {

@@ -33,6 +33,11 @@ export const CERTIFICATE_NAMES = [
   "nul in common name",
   "two uris in one",
   "two uris",
+  "host",
+  "host in capitals",
+  "wildcard host",
+  "mailbox",
+  "host and mailbox",
   "uri as mail address",
   "uri as dns name",
   "uri as other name",
@@ -48,7 +53,10 @@ export interface CertificateFixture {
   readonly der: string
   /** SHA-256 of the DER. */
   readonly fingerprint: string
+  /** SHA-256 of the SubjectPublicKeyInfo. */
+  readonly spki: string
   readonly serial: string
+  readonly notAfterMs: number
   readonly issuerSki: string
   readonly subject: string
 }
@@ -81,12 +89,44 @@ export interface KeyServerScript {
   readonly hangs?: boolean
 }
 
+/** What a CA is to publish. Serials are hex as in `CertificateFixture`, instants epoch ms. */
+export interface CrlPlan {
+  /** Name of the CA whose key signs. */
+  readonly signer: string
+  /** Name of the CA that the list names as its issuer; by default the one that signs. */
+  readonly named?: string
+  readonly serials: readonly string[]
+  readonly thisUpdateMs: number
+  readonly nextUpdateMs: number
+  readonly number?: number
+  readonly isPem?: boolean
+  /** The signature has no meaning. */
+  readonly isUnsigned?: boolean
+  /** Further entries. */
+  readonly filler?: number
+  /** Given out in the place of a list. */
+  readonly text?: string
+  readonly behaviour?: "redirect" | "error" | "hang" | "hang in the middle" | "cut" | "huge" | "endless"
+}
+
+/** A CA whose lists can be verified, in the terms of a `RevocationSource`. */
+export interface CrlCa {
+  readonly nameKey: string
+  readonly ski: string
+  readonly publicKey: string
+}
+
 /** Everything that is handed over. Ports are on 127.0.0.1. */
 export interface Fixtures {
   readonly certificates: Readonly<Record<CertificateName, CertificateFixture>>
   readonly skis: Readonly<Record<"ca-a" | "ca-b", string>>
   readonly tokenKeys: Readonly<Record<TokenKeyName, TokenKeyFixture>>
   readonly keyServerPort: number
+  /** Certificate of CA-A, PEM. */
+  readonly caPem: string
+  /** CAs that sign revocation lists, CA-A among them. */
+  readonly crlCas: Readonly<Record<string, CrlCa>>
+  readonly crlPort: number
   readonly originPort: number
   readonly sinkPort: number
   readonly controlPort: number

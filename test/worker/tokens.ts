@@ -5,7 +5,7 @@
  */
 import { ask, createGateway, fixtures, type GatewayOptions, type TestGateway } from "./harness.ts"
 import type { CertificateName, KeyServerScript, TokenKeyName } from "./provided.ts"
-import { formatBase64Url } from "../../src/core/base64url.ts"
+import { formatBase64url } from "../../src/core/base64url.ts"
 import { parseHex } from "../../src/core/hex.ts"
 
 export const ISSUER = "https://login.test"
@@ -79,7 +79,7 @@ export async function fetchCount(gateway: TestGateway): Promise<number | null> {
 
 /** Returns `x5t#S256` of a certificate. */
 export function thumbprintOf(certificate: CertificateName): string {
-  return formatBase64Url(parseHex(fixtures.certificates[certificate].fingerprint) ?? new Uint8Array())
+  return formatBase64url(parseHex(fixtures.certificates[certificate].fingerprint) ?? new Uint8Array())
 }
 
 /** What a token says that is good for `acme-a` of this gateway. */
@@ -129,7 +129,7 @@ export async function sign(header: string, payload: string, key: TokenKeyName): 
   const privateKey = await crypto.subtle.importKey("jwk", jwk, algorithm, false, ["sign"])
   const text = `${encode(header)}.${encode(payload)}`
   const signature = await crypto.subtle.sign(algorithm, privateKey, new TextEncoder().encode(text))
-  return `${text}.${formatBase64Url(new Uint8Array(signature))}`
+  return `${text}.${formatBase64url(new Uint8Array(signature))}`
 }
 
 /** Sends a token of these parts to a route of a gateway of its own, with what the server is configured with. */
@@ -141,7 +141,7 @@ export async function present(parts: TokenParts, target = "/admin/x", server: ob
 
 /** Returns a text in base64url. */
 export function encode(text: string): string {
-  return formatBase64Url(new TextEncoder().encode(text))
+  return formatBase64url(new TextEncoder().encode(text))
 }
 
 /** Returns the field that presents a token. */

@@ -7,6 +7,7 @@
 import "../../../cli/pki/reflection.ts"
 import { createHash, type webcrypto } from "node:crypto"
 import * as x509 from "@peculiar/x509"
+import { signerOf, type CrlSigner } from "../../core/crl-signers.ts"
 import type { CertificateFixture, CertificateName } from "../provided.ts"
 
 const DAY_MS = 86_400_000
@@ -43,10 +44,22 @@ interface LeafPlan {
 export interface MintedCertificates {
   readonly certificates: Readonly<Record<CertificateName, CertificateFixture>>
   readonly skis: Readonly<Record<"ca-a" | "ca-b", string>>
+  readonly caPem: string
+}
+
+/** The certificates, and CA-A and a CA of its name as signers of revocation lists. */
+export interface Minted {
+  readonly minted: MintedCertificates
+  readonly signers: Readonly<Record<"ca-a" | "rogue", CrlSigner>>
 }
 
 /** Mints every certificate, valid from yesterday for 90 days unless it is a matter of validity. */
 export async function mintCertificates(nowMs: number): Promise<MintedCertificates> {
+  return (await mintAuthorities(nowMs)).minted
+}
+
+/** As {@link mintCertificates}, and returns the CAs too. */
+export async function mintAuthorities(nowMs: number): Promise<Minted> {
   const cas: Readonly<Record<CaName, Ca>> = {
     "ca-a": await createCa("CA-A", nowMs),
     "ca-b": await createCa("CA-B", nowMs),
@@ -55,9 +68,20 @@ export async function mintCertificates(nowMs: number): Promise<MintedCertificate
   const keys = await createKeys()
   const mint = async ([name, plan]: [string, LeafPlan]) => [name, await issue(cas, keys, plan, nowMs)] as const
   const entries = await Promise.all(Object.entries(plans(nowMs)).map(mint))
+  const signer = ({ certificate, keys }: Ca): Promise<CrlSigner> =>
+    signerOf(
+      "p256-sha256",
+      keys,
+      { name: "ECDSA", hash: "SHA-256" },
+      new Uint8Array(certificate.subjectName.toArrayBuffer()),
+    )
   return {
-    certificates: Object.fromEntries(entries) as Record<CertificateName, CertificateFixture>,
-    skis: { "ca-a": cas["ca-a"].ski, "ca-b": cas["ca-b"].ski },
+    minted: {
+      certificates: Object.fromEntries(entries) as Record<CertificateName, CertificateFixture>,
+      skis: { "ca-a": cas["ca-a"].ski, "ca-b": cas["ca-b"].ski },
+      caPem: cas["ca-a"].certificate.toString("pem"),
+    },
+    signers: { "ca-a": await signer(cas["ca-a"]), rogue: await signer(cas.rogue) },
   }
 }
 
@@ -94,7 +118,15 @@ function plans(nowMs: number): Readonly<Record<CertificateName, LeafPlan>> {
     "nul in common name": named([{ "2.5.4.3": [{ utf8String: "acme-dn\0.evil" }] }]),
     "two uris in one": { alternativeNames: [uri("spiffe://acme/x, URI:spiffe://acme/acme-a")] },
     "two uris": { alternativeNames: [uri("spiffe://acme/x"), URI_A] },
-    "uri as mail address": { alternativeNames: [der(0x81, Buffer.from("spiffe://acme/acme-a"))] },
+    host: { subject: commonName("x"), alternativeNames: [dnsName("api.acme.test")] },
+    "host in capitals": { subject: commonName("x"), alternativeNames: [dnsName("API.Acme.TEST")] },
+    "wildcard host": { subject: commonName("x"), alternativeNames: [dnsName("*.acme.test")] },
+    mailbox: { subject: commonName("x"), alternativeNames: [mailAddress("Ops@ACME.test")] },
+    "host and mailbox": {
+      subject: commonName("x"),
+      alternativeNames: [dnsName("api.acme.test"), mailAddress("Ops@acme.test")],
+    },
+    "uri as mail address": { alternativeNames: [mailAddress("spiffe://acme/acme-a")] },
     "uri as dns name": { alternativeNames: [dnsName("spiffe://acme/acme-a")] },
     "uri as other name": { alternativeNames: [otherName("spiffe://acme/acme-a")] },
     "line feed in common name": {
@@ -157,7 +189,9 @@ async function issue(
   return {
     der: raw.toString("base64"),
     fingerprint: createHash("sha256").update(raw).digest("hex"),
+    spki: createHash("sha256").update(Buffer.from(certificate.publicKey.rawData)).digest("hex"),
     serial: certificate.serialNumber,
+    notAfterMs: certificate.notAfter.getTime(),
     issuerSki: ca.ski,
     subject: certificate.subject,
   }
@@ -182,6 +216,10 @@ function uri(text: string): Buffer {
 
 function dnsName(text: string): Buffer {
   return der(0x82, Buffer.from(text, "latin1"))
+}
+
+function mailAddress(text: string): Buffer {
+  return der(0x81, Buffer.from(text, "latin1"))
 }
 
 /** An otherName of the type that Windows calls a user principal name. */

@@ -86,6 +86,17 @@ function echo(request: IncomingMessage, response: ServerResponse, { recording }:
 }
 
 const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
+  // What the query says, such as `?status=401&guard-outcome=neutral`: a status and fields. With `wait` it waits for the test.
+  answer: (_, response, { recording, released }) => {
+    const {
+      status = "200",
+      wait,
+      ...fields
+    } = Object.fromEntries(new URL(recording.target, "http://origin").searchParams)
+    const answer = (): void => void response.writeHead(Number(status), fields).end("answered")
+    if (wait === undefined) answer()
+    else void released.then(answer)
+  },
   redirect: (_, response, { trapPort }) => {
     response.writeHead(302, { Location: `http://127.0.0.1:${trapPort}/stolen` }).end()
   },
@@ -141,13 +152,15 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
       })
       .end()
   },
-  forging: (_, response) => {
+  forging: (request, response) => {
     response
       .writeHead(200, {
         "X-Request-Id": "chosen-by-the-origin",
         RateLimit: '"forged";r=999',
         "RateLimit-Policy": '"forged";q=999;w=1',
         "Client-Cert": ":Zm9yZ2Vk:",
+        // What the gateway has proven to it, for the caller to prove it elsewhere.
+        "Gateway-Assertion": String(request.headers["gateway-assertion"]),
       })
       .end()
   },

@@ -3,10 +3,10 @@
  *
  * The rule is `core/origin-health.ts`. At most one entry per configured origin, and none for one that has not failed yet.
  */
-import type { OriginHealth } from "./context.ts"
-import type { GuardState } from "./core/guard-state.ts"
-import { observe } from "./core/guard.ts"
-import { ORIGIN_BREAKER, recordOriginAnswer } from "./core/origin-health.ts"
+import type { OriginHealth } from "../context.ts"
+import type { GuardState } from "../core/guard-state.ts"
+import { observe } from "../core/guard.ts"
+import { ORIGIN_BREAKER, recordOriginAnswer } from "../core/origin-health.ts"
 
 /** Returns the register of one isolate. Every origin is healthy until it has failed here. */
 export function createOriginHealth(): OriginHealth {

@@ -1,0 +1,71 @@
+/**
+ * What an isolate knows about serials of CAs whose revocation list the gateway fetches by itself.
+ *
+ * Every serial is asked about once per verdict life, whoever waits for it, so a busy client costs its CA's object one call a
+ * second and is stopped within a second of being listed. An answer counts from when it was asked for. Not being able to ask is
+ * an answer too and lives as long, so that an object which is down is not called by every request. Never throws; one per
+ * isolate.
+ */
+import type { Gateway, GatewayContext } from "../context.ts"
+import { REVOCATION_TIMEOUT_MS, REVOCATION_VERDICT_MS, REVOCATION_VERDICTS_MAX } from "../core/bounds.ts"
+import { decideObjectError } from "../core/object-error.ts"
+import type { RevocationAnswer, RevocationSource } from "../core/revocation.ts"
+import { LATE, withDeadline } from "../deadline.ts"
+
+/** Answers about serials. */
+export interface RevocationVerdicts {
+  /** Returns what a serial is; known answers cost a lookup. */
+  ask(c: GatewayContext, serial: string, source: RevocationSource): RevocationAnswer | Promise<RevocationAnswer>
+}
+
+interface Verdict {
+  readonly askedAtMs: number
+  /** Undefined until it is there. */
+  answer: RevocationAnswer | undefined
+  readonly coming: Promise<RevocationAnswer>
+}
+
+/** Returns the verdicts of one isolate. */
+export function createRevocationVerdicts({ nowMs }: Pick<Gateway, "nowMs">): RevocationVerdicts {
+  const verdicts = new Map<string, Verdict>()
+
+  return {
+    ask(c, serial, source) {
+      const key = `${source.ca.ski} ${serial}`
+      const known = verdicts.get(key)
+      const ageMs = known === undefined ? 0 : nowMs() - known.askedAtMs
+      // A clock that was set back makes an answer neither younger nor older: it is asked for anew.
+      if (known !== undefined && ageMs >= 0 && ageMs < REVOCATION_VERDICT_MS)
+        return known.answer ?? withDeadline(known.coming, REVOCATION_TIMEOUT_MS).then(unlessLate)
+      verdicts.delete(key)
+      if (verdicts.size >= REVOCATION_VERDICTS_MAX) {
+        const [oldest] = verdicts.keys()
+        if (oldest !== undefined) verdicts.delete(oldest)
+      }
+      const coming = askObject(c, serial, source)
+      const verdict: Verdict = { askedAtMs: nowMs(), answer: undefined, coming }
+      verdicts.set(key, verdict)
+      // The request that asked may be gone before the answer is there; those that joined it still wait.
+      c.executionCtx.waitUntil(coming)
+      return coming.then((answer) => (verdict.answer = answer))
+    },
+  }
+}
+
+/** A request that joined another's call must not wait for one that has vanished with its request. */
+function unlessLate(answer: RevocationAnswer | typeof LATE): RevocationAnswer {
+  return answer === LATE ? "unavailable" : answer
+}
+
+async function askObject(c: GatewayContext, serial: string, source: RevocationSource): Promise<RevocationAnswer> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      // A fresh stub each time: after a reset the old one keeps failing.
+      const object = c.env.REVOCATION_LIST.getByName(source.ca.ski)
+      const verdict = await withDeadline(object.check(serial, source), REVOCATION_TIMEOUT_MS)
+      return verdict === LATE ? "unavailable" : verdict.status
+    } catch (error) {
+      if (!decideObjectError(error, attempt).retry) return "unavailable"
+    }
+  }
+}
