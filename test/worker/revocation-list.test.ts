@@ -42,7 +42,7 @@ async function age({ source }: Publisher, changes: Partial<ListState>, list: Par
 }
 
 /** What was written about a source, in the order of writing. */
-function recordsOf({ ca: _, issuer }: RevocationSource): readonly CrlRecord[] {
+function recordsOf({ issuer }: RevocationSource): readonly CrlRecord[] {
   return writtenLines()
     .map((line) => JSON.parse(line) as CrlRecord)
     .filter((record) => record.event.startsWith("crl.") && record.issuer === issuer)
