@@ -12,6 +12,7 @@ import { verify, type X509Certificate } from "node:crypto"
 import { readChildren, readDer, readOid, readTime, TAG, type DerElement } from "../src/core/der.ts"
 import { formatHex } from "../src/core/hex.ts"
 import { formatRfc4514, readName } from "../src/core/distinguished-name.ts"
+import { formatSerial } from "../src/core/x509.ts"
 
 /** One list. Serials are lower-case hex without a leading zero octet; instants are epoch ms. */
 export interface RevocationList {
@@ -133,11 +134,6 @@ function refuseExtensions(list: DerElement | undefined): string | undefined {
     if (isCritical && oid !== REASON_CODE) return `its critical extension ${oid} is not supported`
   }
   return undefined
-}
-
-/** Returns a serial as the octets print: lower-case hex without the sign octet. */
-function formatSerial(content: Uint8Array): string {
-  return formatHex(content).replace(/^00(?=.)/, "")
 }
 
 /**

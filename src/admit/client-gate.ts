@@ -195,10 +195,10 @@ function createGateCache(): (route: Route, client: ConfiguredClient) => Gate {
     const known = cache.get(route)?.get(client)
     if (known !== undefined) return known
     const plan = planGate(route.limitSets, route.guards, client)
-    const names = [...plan.limits, ...plan.own].map(({ name }) => name)
+    const names = [...plan.limits.map(({ name }) => `limit ${name}`), ...plan.own.map(({ name }) => `guard ${name}`)]
     const gate: Gate = {
       ...plan,
-      // Routes with the same limits and guards share a lease: names are unique among both in one configuration.
+      // Routes with the same limits and guards share a lease; a guard may be called like a limit.
       subject: {
         key: [client.id, ...names].join("\n"),
         objectName: client.id,

@@ -74,6 +74,8 @@ export interface RunningCall {
   readonly counted: number
   /** Number of the lease that it hands something back of, 0 for none. */
   readonly returns: number
+  /** The lease was dropped since it was sent: what is left of its answer, once the waiting are served, is dropped as well. */
+  readonly isOutdated?: true
 }
 
 /** One isolate's lease of one client. */
@@ -196,7 +198,7 @@ export function startCall(
 export function acceptAnswer(holder: LeaseHolder, answer: LeaseAnswer, nowMs: number): HolderStep {
   if (holder.call?.seq !== answer.seq) return { holder, settled: [], ask: false }
   const now = advance(holder, nowMs)
-  const { sentAtMs, counted, returns } = now.call ?? holder.call
+  const { sentAtMs, counted, returns, isOutdated = false } = now.call ?? holder.call
   const isBlocked = answer.blockedForMs > 0
   const isSameEpoch = now.epoch === null || now.epoch === answer.epoch
   const isDecided = answer.ttlMs === 0 && !isBlocked
@@ -224,7 +226,9 @@ export function acceptAnswer(holder: LeaseHolder, answer: LeaseAnswer, nowMs: nu
     failedCalls: isUseless ? now.failedCalls + 1 : 0,
     returned: isLate ? keepReturn(dropped, answer.seq, kept + lent) : dropped,
   }
-  return isUseless ? giveUpOrAsk(taken) : serve(taken, answer, counted)
+  if (isUseless) return giveUpOrAsk(taken)
+  const step = serve(taken, answer, counted)
+  return isOutdated ? { ...step, holder: dropLease(step.holder) } : step
 }
 
 /**
@@ -255,10 +259,12 @@ export function removeWaiter(holder: LeaseHolder, id: number): LeaseHolder {
 
 /**
  * Drops the tokens at hand, after an outcome that the guard counts as a failure: the next request asks the object, which may
- * know better by then. They go back with that call, to quotas.
+ * know better by then. They go back with that call, to quotas. A call that is running was answered without that outcome: it
+ * still serves those who wait for it, and leaves nothing at hand.
  */
 export function dropLease(holder: LeaseHolder): LeaseHolder {
-  return { ...endLease(holder), size: 0 }
+  const { call } = holder
+  return { ...endLease(holder), size: 0, call: call === null ? null : { ...call, isOutdated: true } }
 }
 
 const UNAVAILABLE: LeaseDenial = { kind: "deny", reason: "unavailable", retryAfterMs: null }

@@ -194,6 +194,13 @@ describe("parseCrl() refuses", () => {
     expect(parseCrl(octets)).toEqual({ ok: false, reason })
   })
 
+  test("a signature that is no whole number of octets", () => {
+    const octets = Buffer.from(crlOf())
+    const at = octets.lastIndexOf(Buffer.from("03090030", "hex"))
+    octets.writeUInt8(1, at + 2)
+    expect(parseCrl(new Uint8Array(octets))).toEqual({ ok: false, reason: "crl_malformed" })
+  })
+
   test("more entries than the bound", () => {
     const one = entry("00000000")
     const count = 200_001

@@ -469,4 +469,28 @@ describe("dropLease()", () => {
     isolate.change(dropLease)
     expect(isolate.request(T0 + 40).kind).toBe("ask")
   })
+
+  test("dropLease() lets a running call serve those who wait and leaves nothing of its answer", () => {
+    const isolate = createLeased(1)
+    isolate.request(T0 + 31)
+    isolate.request(T0 + 32)
+    isolate.call(T0 + 32)
+    isolate.change(dropLease)
+    const { settled } = isolate.answer(T0 + 60, { granted: 5 })
+    expect(settled).toEqual([{ id: 2, decision: { kind: "admit" } }])
+    expect(isolate.request(T0 + 61).kind).toBe("ask")
+  })
+
+  test("dropLease() is over with the answer to the call that was running", () => {
+    const isolate = createLeased(1)
+    isolate.request(T0 + 31)
+    isolate.request(T0 + 32)
+    isolate.call(T0 + 32)
+    isolate.change(dropLease)
+    isolate.answer(T0 + 60, { granted: 5 })
+    isolate.request(T0 + 61)
+    isolate.call(T0 + 61)
+    isolate.answer(T0 + 90, { granted: 5 })
+    expect(isolate.request(T0 + 91).kind).toBe("admit")
+  })
 })

@@ -462,7 +462,7 @@ describe("the record", () => {
       "refused",
       "forwarded",
     ])
-    const ids = road.events.map((event) => event["request_id"])
+    const ids = road.events.filter(({ event }) => event === "request").map((event) => event["request_id"])
     expect(new Set(ids).size).toBe(ids.length)
   })
 

@@ -12,7 +12,7 @@ import {
   OVERLOAD_DENY_MS,
   TOKEN_LEASE_TTL_MS,
 } from "../../src/core/bounds.ts"
-import { createGuarded, fail, replaceQueue } from "./guarded.ts"
+import { createGuarded, fail, GUARD, replaceQueue } from "./guarded.ts"
 import { createGateway, eventOf, type TestGateway } from "./harness.ts"
 
 const FAST = { rate: "5000/s", burst: 5_000 }
@@ -95,6 +95,22 @@ describe("calls of the object", () => {
     const { response, event } = await gateway.send()
     expect([response.status, event.problem]).toEqual([429, "client-blocked"])
   })
+})
+
+test("a guard that is called like a limit has no lease in common with it", async () => {
+  const gateway = createGateway({
+    LIMITS: { generous: FAST, guarded: FAST },
+    GUARDS: { guarded: { ...GUARD, max_failures: 1 } },
+    ROUTES: [
+      { path: "/guarded", origin: "stub", limits: "generous", guard: "guarded" },
+      { path: "/limited", origin: "stub", limits: ["generous", "guarded"] },
+    ],
+  })
+  await gateway.fetch({ target: "/limited" })
+  await gateway.fetch({ target: "/limited" })
+  vi.spyOn(globalThis, "fetch").mockImplementation(() => Promise.resolve(new Response(null, { status: 401 })))
+  expect((await gateway.fetch({ target: "/guarded" })).status).toBe(401)
+  expect((await gateway.fetch({ target: "/guarded" })).status).toBe(429)
 })
 
 describe("several isolates with one client", () => {

@@ -23,7 +23,7 @@ export function createPublisher(signer = "p256-sha256"): Publisher {
   const url = `http://127.0.0.1:${fixtures.crlPort}/${name}`
   const ca = fixtures.crlCas[signer]
   if (ca === undefined) throw new Error(`There is no CA ${signer}`)
-  const source = { issuer: signer, url, refreshMs: HOUR_MS, ca: { ...ca, ski: name } }
+  const source = { issuer: name, url, refreshMs: HOUR_MS, ca: { ...ca, ski: name } }
   return {
     url,
     source,

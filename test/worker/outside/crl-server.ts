@@ -35,11 +35,7 @@ export async function startCrlServer(
     response.on("error", () => {})
     const [, name = "", query] = /^\/([^?]*)(\?.*)?$/.exec(request.url ?? "") ?? []
     if (request.method === "POST") {
-      void readPlan(request).then(async (plan) => {
-        const { fetches = 0 } = publications.get(name) ?? {}
-        publications.set(name, { plan, body: await createBody(signers, plan), fetches })
-        return response.end()
-      })
+      void publish(name, request, response)
       return
     }
     const publication = publications.get(name)
@@ -50,6 +46,12 @@ export async function startCrlServer(
       answer(publication, response, trapPort)
     }
   })
+  async function publish(name: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const plan = await readPlan(request)
+    const { fetches = 0 } = publications.get(name) ?? {}
+    publications.set(name, { plan, body: await createBody(signers, plan), fetches })
+    response.end()
+  }
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   return {
     port: (server.address() as AddressInfo).port,
