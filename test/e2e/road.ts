@@ -103,6 +103,12 @@ const GATEWAY = {
 /** The sample authorization server's place, which a route of the file names; where it runs is filled in. */
 const ISSUER = { url: "http://127.0.0.1:9100" }
 
+/** Origins in place of those of the file need the issuer among them. */
+function withIssuer(overrides: RoadOptions["overrides"]): RoadOptions["overrides"] {
+  const origins = overrides?.["ORIGINS"]
+  return origins === undefined ? overrides : { ...overrides, ORIGINS: { issuer: ISSUER, ...origins } }
+}
+
 /** Starts everything. The caller closes it. */
 export async function startRoad({ overrides, edit }: RoadOptions = {}): Promise<Road> {
   const state = await mkdtemp(join(tmpdir(), "sekisho-road-"))
@@ -122,11 +128,7 @@ export async function startRoad({ overrides, edit }: RoadOptions = {}): Promise<
     samples: true,
     watches: false,
     // Events are awaited one by one; a buffer that waits as long as in the file would take half of the time.
-    overrides: {
-      GATEWAY,
-      ...overrides,
-      ...(overrides?.["ORIGINS"] === undefined ? {} : { ORIGINS: { issuer: ISSUER, ...overrides["ORIGINS"] } }),
-    },
+    overrides: { GATEWAY, ...withIssuer(overrides) },
     paint: (_, text) => text,
     onRecord: record,
     onNotice(notice) {
@@ -146,6 +148,7 @@ export async function startRoad({ overrides, edit }: RoadOptions = {}): Promise<
 
   return {
     ...development,
+    reload: async (changed) => development.reload(withIssuer(changed)),
     state,
     events,
     notices,
