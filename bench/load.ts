@@ -14,10 +14,14 @@ export interface Slice {
 
 const CONNECTIONS = 16
 
-/** Sends `count` requests over 16 connections and returns what they cost. A status other than 200 is an error. */
+/**
+ * Sends `count` requests over 16 connections and returns what they cost. A status other than 200 is an error.
+ *
+ * @param headers of every request, or what makes them for the request of this number
+ */
 export async function runSlice(
   url: URL,
-  headers: Readonly<Record<string, string>>,
+  headers: Readonly<Record<string, string>> | ((index: number) => Readonly<Record<string, string>>),
   count: number,
   pid: number,
 ): Promise<Slice> {
@@ -29,9 +33,9 @@ export async function runSlice(
   await Promise.all(
     Array.from({ length: CONNECTIONS }, async () => {
       while (sent < count) {
-        sent += 1
+        const index = sent++
         const startedMs = performance.now()
-        const status = await get(url, headers, agent).catch(() => 0)
+        const status = await get(url, typeof headers === "function" ? headers(index) : headers, agent).catch(() => 0)
         latencies.push(performance.now() - startedMs)
         if (status !== 200) errors += 1
       }

@@ -3,7 +3,8 @@
  *
  *   (no flag)     CPU time per request of the whole gateway against a Worker that only calls fetch
  *   --gate        calls of the client's object per request, with leases and without, beside the simulation
- *   --rounds N    of the first, default 5; --requests N of one slice, default 4000
+ *   --identity    CPU time of finding out who it is: a known and a new certificate, a remembered and a new token
+ *   --rounds N    of the first and the third, default 5; --requests N of one slice, default 4000
  *   --seconds N   of load per line of the second, default 4
  *   --json        for machines
  *
@@ -14,11 +15,13 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { parseArgs } from "node:util"
 import { benchGate } from "./gate.ts"
+import { benchIdentity } from "./identity.ts"
 import { benchTargets } from "./targets.ts"
 
 const { values } = parseArgs({
   options: {
     gate: { type: "boolean", default: false },
+    identity: { type: "boolean", default: false },
     rounds: { type: "string", default: "5" },
     requests: { type: "string", default: "4000" },
     seconds: { type: "string", default: "4" },
@@ -28,8 +31,10 @@ const { values } = parseArgs({
 const directory = await mkdtemp(join(tmpdir(), "sekisho-bench-"))
 try {
   const { json } = values
+  const size = { rounds: Number(values.rounds), requests: Number(values.requests) }
   if (values.gate) await benchGate({ seconds: Number(values.seconds), json, directory })
-  else await benchTargets({ rounds: Number(values.rounds), requests: Number(values.requests), json, directory })
+  else if (values.identity) await benchIdentity({ ...size, json, directory })
+  else await benchTargets({ ...size, json, directory })
 } finally {
   await rm(directory, { recursive: true, force: true })
 }

@@ -52,12 +52,16 @@ export async function requestFields(pkiDirectory: string): Promise<Readonly<Reco
     hosts: ["localhost"],
     nowMs: Date.now(),
   })
-  const certificate = new X509Certificate(await readFile(pki.clients[0]?.certificatePath ?? ""))
+  return fieldsOf(new X509Certificate(await readFile(pki.clients[0]?.certificatePath ?? "")))
+}
+
+/** Returns the fields of a request with this client certificate, as the platform would deliver it. */
+export function fieldsOf(certificate: X509Certificate): Readonly<Record<string, string>> {
   const tlsClientAuth = {
     ...NO_CLIENT_CERTIFICATE,
     certPresented: "1",
     certVerified: "SUCCESS",
-    certFingerprintSHA256: pki.clients[0]?.fingerprint,
+    certFingerprintSHA256: certificate.fingerprint256.replaceAll(":", "").toLowerCase(),
     certIssuerSKI: DEVELOPMENT_SKI,
     certRFC9440: `:${certificate.raw.toString("base64")}:`,
   }

@@ -1,0 +1,176 @@
+/**
+ * What it costs to find out who it is: CPU time per request of one Worker with a certificate that it knows and with one that it
+ * has never seen, with a token that it remembers and with one that it has to verify.
+ *
+ * The kinds take turns in rounds, on the same process; each is given as its difference to the first within the round. A new
+ * certificate or token is new in every request: there are more of them than the Worker remembers.
+ */
+import { generateKeyPairSync, X509Certificate } from "node:crypto"
+import { once } from "node:events"
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import { join } from "node:path"
+import { SignJWT } from "jose"
+import { DEVELOPMENT_SKI } from "../cli/pki/development-ski.ts"
+import { createAuthority, issueLeaf } from "../cli/pki/certificate.ts"
+import { parseSubject } from "../cli/pki/name.ts"
+import { createPaint, formatTable } from "../cli/terminal.ts"
+import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../src/core/bounds.ts"
+import { runSlice, type Slice } from "./load.ts"
+import type { TargetsOptions } from "./targets.ts"
+import { fieldsOf, startMeasuredWorker } from "./worker.ts"
+
+type Fields = Readonly<Record<string, string>>
+
+/** More than an isolate remembers, asked for in turn: none is ever remembered when it comes again. */
+const LEAVES = CERTIFICATE_CACHE_ENTRIES_MAX + 500
+const ISSUER = "https://login.bench.example"
+const AUDIENCE = "https://api.bench.example"
+
+/** Measures and prints all kinds. */
+export async function benchIdentity({ rounds, requests, json, directory }: TargetsOptions): Promise<void> {
+  const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" })
+  const keys = JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "bench", alg: "ES256" }] })
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(200, { "Content-Type": "application/json" }).end(keys)
+  })
+  server.listen(0, "127.0.0.1")
+  await once(server, "listening")
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const limits = "standard"
+  const measured = await startMeasuredWorker(
+    "wrangler.toml",
+    {
+      PLATFORM: "cloudflare",
+      IP_LIMIT: undefined,
+      GATEWAY: { hosts: ["localhost"], console: false },
+      ORIGINS: { bank: { url } },
+      LIMITS: { standard: { rate: "1000000/s", burst: 1_000_000 } },
+      TOKENS: { bench: { issuer: ISSUER, jwks_url: `${url}/jwks`, audience: AUDIENCE, algorithms: ["ES256"] } },
+      ROUTES: [
+        { path: "/plain", origin: "bank", limits },
+        { path: "/token", origin: "bank", limits, token: "bench", scopes: ["read"] },
+      ],
+      SINKS: [],
+    },
+    join(directory, "identity"),
+  )
+  try {
+    const certificates = await issueCertificates(LEAVES)
+    const leaves = certificates.map(fieldsOf)
+    const [known = {}] = leaves
+    const fingerprint = Buffer.from((certificates[0]?.fingerprint256 ?? "").replaceAll(":", ""), "hex").toString(
+      "base64url",
+    )
+    const mint = (id: number): Promise<string> => mintToken(privateKey, fingerprint, id)
+    let tokens = 0
+    const mintAll = async (count: number): Promise<readonly Fields[]> => {
+      const minted: Fields[] = []
+      for (let i = 0; i < count; i++) minted.push({ ...known, Authorization: `Bearer ${await mint(++tokens)}` })
+      return minted
+    }
+    const [remembered = {}] = await mintAll(1)
+    const kinds = [
+      { name: "known certificate", path: "/plain", prepare: async () => known },
+      {
+        name: "new certificate",
+        path: "/plain",
+        prepare: async () => (index: number) => leaves[index % LEAVES] ?? known,
+      },
+      { name: "known certificate, remembered token", path: "/token", prepare: async () => remembered },
+      {
+        name: "known certificate, new token",
+        path: "/token",
+        prepare: async () => {
+          const minted = await mintAll(requests)
+          return (index: number) => minted[index] ?? known
+        },
+      },
+    ]
+    const slices = kinds.map((): Slice[] => [])
+    for (let round = -1; round < rounds; round++) {
+      for (const [index, { path, prepare }] of kinds.entries()) {
+        const target = new URL(`http://127.0.0.1:${measured.worker.port}${path}`)
+        const slice = await runSlice(target, await prepare(), requests, measured.pid)
+        // The first round warms code and connections up and is not counted.
+        if (round >= 0) slices[index]?.push(slice)
+      }
+    }
+    report(
+      kinds.map(({ name }) => name),
+      slices,
+      { rounds, requests, json },
+    )
+  } finally {
+    server.close()
+    await measured.worker.close()
+  }
+}
+
+async function issueCertificates(count: number): Promise<readonly X509Certificate[]> {
+  const nowMs = Date.now()
+  const authority = await createAuthority(parseSubject("CN=Bench CA"), nowMs, DEVELOPMENT_SKI)
+  const names = [{ type: "url", value: "spiffe://partners.example/acme" }] as const
+  const plan = { subject: parseSubject("CN=acme,O=Acme,C=JP"), names, usage: "client", period: "current" } as const
+  const certificates: X509Certificate[] = []
+  for (let i = 0; i < count; i++) {
+    certificates.push(new X509Certificate((await issueLeaf(authority, plan, nowMs)).certificatePem))
+  }
+  return certificates
+}
+
+function mintToken(
+  privateKey: ReturnType<typeof generateKeyPairSync>["privateKey"],
+  thumbprint: string,
+  id: number,
+): Promise<string> {
+  const claims = { client_id: "acme", scope: "read write", cnf: { "x5t#S256": thumbprint } }
+  return new SignJWT(claims)
+    .setProtectedHeader({ alg: "ES256", kid: "bench", typ: "at+jwt" })
+    .setIssuer(ISSUER)
+    .setAudience(AUDIENCE)
+    .setSubject("acme")
+    .setJti(String(id))
+    .setIssuedAt()
+    .setExpirationTime("1h")
+    .sign(privateKey)
+}
+
+function report(
+  names: readonly string[],
+  slices: readonly (readonly Slice[])[],
+  { rounds, requests, json }: Omit<TargetsOptions, "directory">,
+): void {
+  const [first = []] = slices
+  const rows = names.map((kind, index) => {
+    const own = slices[index] ?? []
+    const added = own.map(({ cpuUs }, round) => cpuUs - (first[round]?.cpuUs ?? Number.NaN))
+    return {
+      kind,
+      cpuUs: median(own.map(({ cpuUs }) => cpuUs)),
+      addedUs: median(added),
+      addedUsMin: Math.min(...added),
+      addedUsMax: Math.max(...added),
+      errors: own.reduce((sum, { errors }) => sum + errors, 0),
+    }
+  })
+  if (json) {
+    console.log(JSON.stringify({ rounds, requests, node: process.version, rows }))
+    return
+  }
+  const cells = rows.map((row) => [
+    row.kind,
+    row.cpuUs.toFixed(0),
+    `${row.addedUs.toFixed(0)} [${row.addedUsMin.toFixed(0)} to ${row.addedUsMax.toFixed(0)}]`,
+    String(row.errors),
+  ])
+  const head = ["kind", "CPU us/request", "added us [min to max]", "errors"]
+  console.log(`\n${formatTable(head, cells, createPaint(process.stdout))}\n`)
+  console.log(`  ${rounds} rounds of ${requests} requests over 16 connections; medians, differences within a round\n`)
+}
+
+function median(numbers: readonly number[]): number {
+  const sorted = numbers.toSorted((a, b) => a - b)
+  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+}
