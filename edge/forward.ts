@@ -34,7 +34,7 @@ export interface Exchange {
  * How long the edge waits for a final answer before it asks for an announced body, in ms: a refusal takes the Worker a
  * few ms, and the caller is spared sending a body for it. @see RFC 9110 §10.1.1
  */
-const CONTINUE_DELAY_MS = 50
+const CONTINUE_DELAY_MS = 250
 
 /**
  * Starts the exchange. Returns at once; the response ends, or is destroyed, when it is over. The returned function
