@@ -33,7 +33,7 @@ export function requestFields(fields: readonly Field[], framing: Framing, method
   })
   const isBodyExpected = method === "POST" || method === "PUT" || method === "PATCH"
   return [
-    ...kept.flat(),
+    ...joinCookies(kept).flat(),
     ...(framing === "chunked" ? ["Transfer-Encoding", "chunked"] : []),
     // Node would frame an absent body as a chunked one.
     ...(framing === "none" && isBodyExpected ? ["Content-Length", "0"] : []),
@@ -50,6 +50,23 @@ export function responseFields(rawHeaders: readonly string[]): string[] {
   for (let i = 0; i < rawHeaders.length; i += 2) fields.push([rawHeaders[i] ?? "", rawHeaders[i + 1] ?? ""])
   const nominated = readNominated(fields)
   return fields.filter(([name]) => !isHopByHop(name.toLowerCase(), nominated)).flat()
+}
+
+/**
+ * Returns the fields with all Cookie lines as one, in the place of the first. The runtime joins repeated lines with a comma,
+ * which is part of a value to whoever reads cookies.
+ *
+ * @see RFC 9113 §8.2.3
+ */
+function joinCookies(fields: readonly Field[]): readonly Field[] {
+  const isCookie = ([name]: Field): boolean => name.toLowerCase() === "cookie"
+  const lines = fields.filter(isCookie)
+  if (lines.length < 2) return fields
+  const joined = lines.map(([, value]) => value).join("; ")
+  return fields.flatMap((field): readonly Field[] => {
+    if (!isCookie(field)) return [field]
+    return field === lines[0] ? [[field[0], joined]] : []
+  })
 }
 
 /** Connection may stand on several lines; they are one list. */

@@ -177,20 +177,25 @@ describe("header fields", () => {
     expect(valuesOf(recorded, "connection")).toEqual(["keep-alive"])
   })
 
+  test("lines of cookies are one, with the separator of cookies, in the place of the first", async () => {
+    const recorded = await forwardOne(`GET /x HTTP/1.1\n${HOST}\nCOOKIE: a=1; b="2,3"\nX-A: 1\nCookie: c=4\n\n`)
+    expect(recorded.rawHeaders.slice(2, 6)).toEqual(["COOKIE", 'a=1; b="2,3"; c=4', "X-A", "1"])
+  })
+
   test("the other fields arrive in order, with case, doubles and octets as sent", async () => {
     const recorded = await forwardOne(
-      `GET /x HTTP/1.1\n${HOST}\nCookie: a=1\nX-b: \t v ~\nCookie: b=2\nACCEPT: */*\nX-Empty:\n\n`,
+      `GET /x HTTP/1.1\n${HOST}\nX-Twice: 1\nX-b: \t v ~\nX-Twice: 2\nACCEPT: */*\nX-Empty:\n\n`,
     )
     const pairs = recorded.rawHeaders.slice(0, 12)
     expect(pairs).toEqual([
       "Host",
       "gw.test",
-      "Cookie",
-      "a=1",
+      "X-Twice",
+      "1",
       "X-b",
       "v ~",
-      "Cookie",
-      "b=2",
+      "X-Twice",
+      "2",
       "ACCEPT",
       "*/*",
       "X-Empty",
