@@ -5,7 +5,9 @@ import { relative } from "node:path"
 import type { AuthorizationServer, Config, Guard, Origin, Route } from "../src/config/config.ts"
 import { loadConfig } from "../src/config/load.ts"
 import type { NamedLimit } from "../src/core/limit.ts"
+import type { Rewrite } from "../src/core/rewrite.ts"
 import { formatDuration } from "../src/core/time.ts"
+import { inPriority } from "../src/core/virtual-host.ts"
 import { PIPELINE } from "../src/pipeline.ts"
 import { describeEnd, describeRule } from "./client-rules.ts"
 import { count, formatErrors } from "./configuration.ts"
@@ -76,9 +78,12 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
       )
   }
   console.log(`\n  ${paint("dim", "hosts")} ${[...config.hosts].join(", ")}`)
+  // In the order in which they are tried; hosts only where they decide anything.
+  const routes = inPriority(config.routes, [...config.hosts])
+  const hasHosts = routes.some((route) => route.hosts !== undefined)
   section(
-    ["route", "methods", "certificate", "limits", "cost", "guards", "token", "goes to"],
-    config.routes.map(describeRoute),
+    [...(hasHosts ? ["host"] : []), "route", "methods", "certificate", "limits", "cost", "guards", "token", "goes to"],
+    routes.map((route) => [...(hasHosts ? [route.hosts?.join(" ") ?? "any"] : []), ...describeRoute(route)]),
   )
   section(
     ["issuer", "key identifier", "revoked by serial", "revocation list", "fetched every", "when nobody knows"],
@@ -196,10 +201,11 @@ function describeRoute(route: Route): readonly string[] {
   ]
 }
 
-function describeAction(action: Route["action"]): string {
+/** Returns what a route does with a request, in words. */
+export function describeAction(action: Route["action"]): string {
   switch (action.kind) {
     case "forward":
-      return `origin ${action.origin.name}`
+      return `origin ${action.origin.name}${describeRewrite(action.rewrite)}`
     case "respond":
       return `answered here with ${action.status}`
     case "jwks":
@@ -229,7 +235,21 @@ function describeServer(server: AuthorizationServer): readonly string[] {
   ]
 }
 
-function describeLimit(limit: NamedLimit): string {
+function describeRewrite(rewrite: Rewrite | undefined): string {
+  switch (rewrite?.kind) {
+    case undefined:
+      return ""
+    case "strip-prefix":
+      return `, without ${rewrite.prefix}`
+    case "replace-prefix":
+      return `, below ${rewrite.prefix}`
+    case "path":
+      return `, as ${rewrite.template}`
+  }
+}
+
+/** Returns what a limit allows, in words. */
+export function describeLimit(limit: NamedLimit): string {
   switch (limit.kind) {
     case "bucket":
       return `${limit.rate.count} per ${formatDuration(limit.rate.periodMs)}, burst ${limit.burst}`

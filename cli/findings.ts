@@ -4,9 +4,9 @@
 import type { Config } from "../src/config/config.ts"
 import { configurationVariables } from "../src/config/load.ts"
 import { IP_LIMIT_PERIOD_SECONDS, VARIABLE_BYTES_MAX, VARIABLE_WARN_RATIO } from "../src/core/bounds.ts"
-import { findUnreachable } from "../src/core/route.ts"
 import { formatDuration } from "../src/core/time.ts"
 import { isWorkloadId } from "../src/core/spiffe-id.ts"
+import { findShadowed } from "../src/core/virtual-host.ts"
 import { checkRules } from "./client-rules.ts"
 import type { WranglerEnvironment } from "./wrangler-file.ts"
 
@@ -172,13 +172,16 @@ function checkClients({ vars }: WranglerEnvironment, config: Config, development
   })
 }
 
-function checkRoutes(config: Config): readonly Finding[] {
-  return findUnreachable(config.routes).map(({ index, shadowedBy }) =>
-    warning(
-      config.routes[index]?.place ?? "ROUTES",
-      `no request can reach this route: ${config.routes[shadowedBy]?.place ?? "another route"} takes them all`,
-    ),
-  )
+function checkRoutes({ hosts, routes, routeTable }: Config): readonly Finding[] {
+  const shadowed = findShadowed(routes, [...hosts]).map(({ hosts: lost, index, shadowedBy }) => {
+    const { hosts: own = [...hosts], place = "ROUTES" } = routes[index] ?? {}
+    const where = lost.length === own.length ? "no request" : `no request to ${lost.join(", ")}`
+    const by = routes[shadowedBy]?.place ?? "another route"
+    return warning(place, `${where} can reach this route: ${by} takes them all`)
+  })
+  const hasGeneral = routes.some(({ hosts: own }) => own === undefined)
+  const empty = [...hosts].filter((host) => !hasGeneral && !routeTable.byHost.has(host))
+  return [...shadowed, ...empty.map((host) => warning("GATEWAY.hosts", `no route is on ${host}: it answers 404 only`))]
 }
 
 function checkLimits({ clients, routes }: Config): readonly Finding[] {

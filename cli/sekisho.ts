@@ -22,6 +22,13 @@ const HELP = `
              --config <file>    wrangler configuration (wrangler.toml)
              --env <name>       only this environment (all of them)
 
+  explain <method> <url>
+           show which route, limits, guards and origin a request would get, and why; ends with 1 when it would be refused
+             --client <id>      client whose certificate the caller shows (none)
+             --config <file>    wrangler configuration (wrangler.toml)
+             --env <name>       environment of the configuration (the top level)
+             --json             print it as JSON
+
   pki      make or renew the development PKI
              --config <file>    wrangler configuration whose clients get certificates (wrangler.toml)
              --env <name>       environment of the configuration (the top level)
@@ -74,6 +81,18 @@ async function run(argv: readonly string[]): Promise<number> {
       const { values } = parseArgs({ args, options: FILE_FLAGS })
       const { runCheck } = await import("./check.ts")
       return runCheck({ config: values.config, environment: values.env })
+    }
+    case "explain": {
+      const options = { ...FILE_FLAGS, client: { type: "string" }, json: { type: "boolean", default: false } } as const
+      const { values, positionals } = parseArgs({ args, allowPositionals: true, options })
+      const [method, url, ...rest] = positionals
+      if (method === undefined || url === undefined || rest.length > 0)
+        throw new UsageError(
+          '"sekisho explain" takes a method and a URL or path, such as "sekisho explain GET /accounts".',
+        )
+      const { runExplain } = await import("./explain.ts")
+      const { client, config, env: environment, json: isJson } = values
+      return runExplain({ client, config, environment, isJson, method, url }, Date.now())
     }
     case "pki": {
       if (args[0] === "rotate") return rotate(args.slice(1))
@@ -129,7 +148,7 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0
     default:
       throw new UsageError(
-        `There is no command "${command}". Commands: dev, check, pki, crl, keys. "sekisho help" describes them.`,
+        `There is no command "${command}". Commands: dev, check, explain, pki, crl, keys. "sekisho help" describes them.`,
       )
   }
 }

@@ -27,6 +27,8 @@ export interface Exchange {
   /** Raw query with its "?", or "". */
   query?: string
   route?: Route
+  /** The path that the origin of the route gets: `path`, unless the route rewrites it. Canonical. */
+  originPath?: string
   certificate?: ClientCertificate
   /** Set when nobody knew whether the certificate is revoked and it passed all the same. */
   revocationUnknown?: "stale" | "missing" | "unavailable"

@@ -56,8 +56,9 @@ export const PIPELINE = [
   {
     verb: "admit",
     stage: "route",
-    decides: "exact path, else first matching regex, else longest prefix; method",
-    refuses: ["route-not-found", "method-not-allowed"],
+    decides:
+      "routes of the host first: exact path, else first matching regex, else longest prefix; method; the origin's path",
+    refuses: ["route-not-found", "method-not-allowed", "path-rejected"],
     because: "It costs a map lookup, and only a route knows whether a certificate is needed.",
   },
   {

@@ -5,9 +5,10 @@ import type { RouteGuard } from "../core/gate-plan.ts"
 import type { Client, ClientIndex } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
 import type { RevocationSource } from "../core/revocation.ts"
-import type { RouteMatch, RouteTable } from "../core/route.ts"
+import type { Rewrite } from "../core/rewrite.ts"
 import type { ScopesByMethod } from "../core/scope.ts"
 import type { TokenTerms } from "../core/access-token.ts"
+import type { HostRoute, HostTable } from "../core/virtual-host.ts"
 import type { BaseUrl } from "./schema.ts"
 
 /** A client, and how its limits differ from those of the others. `place` is where it stands, such as `CLIENTS[2]`. */
@@ -78,13 +79,19 @@ export interface AssertionIssuer {
 
 /** What a route does with a request that every check let through. */
 export type RouteAction =
-  | { readonly kind: "forward"; readonly origin: Origin; readonly forwardHeaders: ReadonlySet<string> | undefined }
+  | {
+      readonly kind: "forward"
+      readonly origin: Origin
+      readonly forwardHeaders: ReadonlySet<string> | undefined
+      /** What becomes of the path on the way to the origin; undefined when nothing does. */
+      readonly rewrite: Rewrite | undefined
+    }
   | { readonly kind: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
   /** Answers with the public keys of assertions. */
   | { readonly kind: "jwks" }
 
 /** One route. `label` is its pattern as written, for logs and tables. */
-export interface Route extends RouteMatch {
+export interface Route extends HostRoute {
   readonly label: string
   /** Where it stands in the configuration, such as `ROUTES[2]`. */
   readonly place: string
@@ -135,6 +142,6 @@ export interface Config {
   readonly authorizationServers: readonly AuthorizationServer[]
   readonly origins: readonly Origin[]
   readonly routes: readonly Route[]
-  readonly routeTable: RouteTable<Route>
+  readonly routeTable: HostTable<Route>
   readonly sinks: readonly Sink[]
 }

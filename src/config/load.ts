@@ -9,7 +9,7 @@
 import * as v from "valibot"
 import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT } from "../core/bounds.ts"
 import { compileClientIndex } from "../core/identity.ts"
-import { compileRoutes } from "../core/route.ts"
+import { compileHosts } from "../core/virtual-host.ts"
 import type { Config, Sink } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
@@ -132,6 +132,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     serverNames: tableNames(variables.get("TOKENS")),
     originNames: tableNames(variables.get("ORIGINS")),
     hasAssertion,
+    hosts: gateway?.hosts,
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
   reportUnpayable(routes, clients, report)
@@ -162,7 +163,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       authorizationServers: [...servers.values()],
       origins: [...origins.values()],
       routes,
-      routeTable: compileRoutes(routes),
+      routeTable: compileHosts(routes),
       sinks,
     }),
   }

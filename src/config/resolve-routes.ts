@@ -8,6 +8,7 @@ import type { LimitSet } from "../core/limit-set.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import { ASSERTION_NEEDED } from "./resolve-origins.ts"
+import { resolveHosts, resolveRewrite } from "./resolve-rewrite.ts"
 import { resolveToken, type KnownServers } from "./resolve-tokens.ts"
 import type { Parsed } from "./schema.ts"
 
@@ -21,6 +22,8 @@ export interface KnownNames extends KnownServers {
   readonly originNames: readonly string[]
   /** Whether the configuration names keys of assertions, also when that table has errors of its own. */
   readonly hasAssertion: boolean
+  /** Hosts of the gateway; undefined when that table has errors of its own. */
+  readonly hosts: readonly string[] | undefined
 }
 
 /** Returns the routes in their order; what contradicts itself or another route is reported. */
@@ -36,7 +39,8 @@ export function resolveRoutes(
 
 function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, report: Report): Route | undefined {
   const matched = resolveMatch(place, route, report)
-  const action = resolveAction(place, route, known, report)
+  const hosts = resolveHosts(place, route, known.hosts, report)
+  const action = resolveAction(place, route, matched?.match, known, report)
   const limitSets = resolveLimits(place, route, known, report)
   const token = resolveToken(place, route, known, report)
   // Of a server with errors it is not known whether it has a guard.
@@ -61,6 +65,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   if (matched === undefined || action === undefined) return undefined
   return {
     ...matched,
+    hosts,
     place,
     methods: route.methods ?? (jwks ? ["GET"] : METHODS),
     needsClientCertificate: route.client_certificate !== "none",
@@ -193,6 +198,7 @@ function resolveNames<T>(
 function resolveAction(
   place: string,
   route: Parsed<"ROUTE">,
+  match: Route["match"] | undefined,
   known: KnownNames,
   report: Report,
 ): RouteAction | undefined {
@@ -220,6 +226,8 @@ function resolveAction(
   }
   if (name === undefined && forwardHeaders !== undefined)
     report(`${place}.forward_headers`, forwardHeaders, "no forward_headers on a route that forwards nothing")
+  if (name === undefined && route.rewrite !== undefined)
+    report(`${place}.rewrite`, route.rewrite, "no rewrite on a route that forwards nothing")
   if (jwks) {
     if (!known.hasAssertion) report(`${place}.jwks`, jwks, `no jwks without ${ASSERTION_NEEDED}, whose keys it shows`)
     return { kind: "jwks" }
@@ -230,6 +238,7 @@ function resolveAction(
       report(`${place}.respond.body`, body, `no body: an answer with status ${status} has none`)
     return { kind: "respond", status, body, contentType }
   }
+  const rewrite = resolveRewrite(place, route, match, report)
   const origin = known.origins.get(name ?? "")
   if (origin === undefined) {
     if (!known.originNames.includes(name ?? "")) report(`${place}.origin`, name, nameList(known.originNames, "ORIGINS"))
@@ -239,21 +248,22 @@ function resolveAction(
     kind: "forward",
     origin,
     forwardHeaders: forwardHeaders === undefined ? undefined : new Set(forwardHeaders),
+    rewrite,
   }
 }
 
-/** Two routes that match the same requests contradict each other: the second would never see one. */
+/** Two routes that match the same requests of one host contradict each other: the second would never see one. */
 function reportDuplicates(routes: readonly Route[], report: Report): void {
   const placeOf = new Map<string, string>()
-  for (const { label, match, methods, place } of routes) {
-    for (const method of methods) {
-      const key = `${method} ${match.kind} ${match.kind === "regex" ? match.source : match.path}`
-      const taken = placeOf.get(key)
-      if (taken !== undefined && taken !== place) {
-        report(place, `${method} ${label}`, `a path and method that no other route has; ${taken} has them already`)
-        break
-      }
-      placeOf.set(key, place)
-    }
+  for (const { hosts = [""], label, match, methods, place } of routes) {
+    const keys = methods.flatMap((method) => hosts.map((host) => ({ method, host })))
+    const pattern = `${match.kind} ${match.kind === "regex" ? match.source : match.path}`
+    const clash = keys.find(({ host, method }) => (placeOf.get(`${method} ${host} ${pattern}`) ?? place) !== place)
+    if (clash !== undefined) {
+      const { host, method } = clash
+      const taken = placeOf.get(`${method} ${host} ${pattern}`) ?? ""
+      const what = host === "" ? "path and method" : "host, path and method"
+      report(place, `${method} ${host}${label}`, `a ${what} that no other route has; ${taken} has them already`)
+    } else for (const { host, method } of keys) placeOf.set(`${method} ${host} ${pattern}`, place)
   }
 }

@@ -303,6 +303,18 @@ const guardKey = text(
   },
 )
 
+/** One host, or several. */
+const routeHosts = v.union(
+  [host, list("at least one host of GATEWAY.hosts", host)],
+  'a host of GATEWAY.hosts, or a list of such hosts, such as "api.bank.example" (lower case, no port)',
+)
+
+const rewrite = table("rewrite", {
+  strip_prefix: v.exactOptional(canonicalPath),
+  replace_prefix: v.exactOptional(canonicalPath),
+  path: v.exactOptional(text('a path with captures, such as "/items/$1"', (input) => input)),
+})
+
 const failureStatuses = value(
   `a list of at most ${FAILURE_STATUSES_MAX} whole numbers from 200 to 499`,
   (input): readonly number[] | undefined => {
@@ -444,9 +456,11 @@ export const SCHEMAS = {
     path: v.exactOptional(canonicalPath),
     prefix: v.exactOptional(canonicalPath),
     regex: v.exactOptional(routeRegex),
+    host: v.exactOptional(routeHosts),
     methods: v.exactOptional(list(`at least one of ${METHODS.join(", ")}`, method)),
     client_certificate: v.exactOptional(oneOf("required", "none")),
     origin: v.exactOptional(reference("ORIGINS")),
+    rewrite: v.exactOptional(rewrite),
     respond: v.exactOptional(respond),
     jwks: v.exactOptional(flag()),
     limits: v.exactOptional(references("LIMITS", LIMIT_SETS_MAX)),

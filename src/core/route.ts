@@ -3,8 +3,8 @@
  *
  * The path alone chooses the place, the method then chooses among the routes at that place. A method that fits nowhere
  * there is refused and never tried at a weaker match, or a method would choose which policy applies. Pure and total;
- * finding exact paths and prefixes costs the same however many routes there are. Compiled once at start; called by the
- * `route` stage with a canonical path (`core/target.ts`). `findUnreachable` serves the configuration.
+ * finding exact paths and prefixes costs the same however many routes there are. Compiled once at start;
+ * `core/virtual-host.ts` asks the tables of a host with a canonical path (`core/target.ts`).
  */
 import { REGEX_PATH_LENGTH_MAX } from "./bounds.ts"
 
@@ -39,7 +39,8 @@ export interface RouteTable<R extends RouteMatch> {
 /** The route of a request, or why it has none. */
 export type RouteDecision<R extends RouteMatch> =
   | { readonly kind: "found"; readonly route: R }
-  | { readonly kind: "not-found" }
+  /** `isTooLong`: the path is longer than expressions are tried on, so nobody knows whether one of them matches it. */
+  | { readonly kind: "not-found"; readonly isTooLong: boolean }
   | { readonly kind: "method-not-allowed"; readonly allow: readonly string[] }
 
 /**
@@ -83,7 +84,7 @@ export function compileRoutes<R extends RouteMatch>(routes: readonly R[]): Route
  */
 export function matchRoute<R extends RouteMatch>(table: RouteTable<R>, method: string, path: string): RouteDecision<R> {
   const place = findPlace(table, path)
-  if (place === undefined) return { kind: "not-found" }
+  if (place === undefined) return { kind: "not-found", isTooLong: isTooLong(table, path) }
   const route = place.routes.get(method)
   return route === undefined ? { kind: "method-not-allowed", allow: place.allow } : { kind: "found", route }
 }
@@ -113,10 +114,14 @@ function findPlace<R extends RouteMatch>(table: RouteTable<R>, path: string): Pl
   const exact = table.exact.get(path)
   if (exact !== undefined) return exact
   if (table.regexes.length > 0) {
-    if (path.length > REGEX_PATH_LENGTH_MAX) return undefined
+    if (isTooLong(table, path)) return undefined
     for (const { regex, place } of table.regexes) if (regex.test(path)) return place
   }
   return findPrefix(table, path)
+}
+
+function isTooLong<R extends RouteMatch>({ regexes }: RouteTable<R>, path: string): boolean {
+  return regexes.length > 0 && path.length > REGEX_PATH_LENGTH_MAX
 }
 
 /** Returns the place of the longest prefix, looking from the longest border of the path to the shortest. */

@@ -1,8 +1,8 @@
 /**
  * The request that an origin gets: the caller's method, target and content, the fields that pass, and the gateway's own.
  *
- * Which fields pass is `core/forwarding.ts`. The URL is built by joining the origin's fixed base with a path that the `target`
- * stage has made canonical: it starts with exactly one slash and holds no backslash, so it can change neither host nor scheme.
+ * Which fields pass is `core/forwarding.ts`. The URL is built by joining the origin's fixed base with a path that is
+ * canonical, also where a route rewrites it (`core/rewrite.ts`): it starts with exactly one slash and holds no backslash, so it can change neither host nor scheme.
  */
 import type { Config, Origin } from "../config/config.ts"
 import { required, type Exchange } from "../context.ts"
@@ -27,7 +27,7 @@ export function createOriginRequest(
   signal: AbortSignal,
 ): Request {
   const { url } = origin
-  const target = `${url.scheme}://${url.authority}${url.path}${required(exchange.path, "path")}${exchange.query ?? ""}`
+  const target = `${url.scheme}://${url.authority}${url.path}${required(exchange.originPath, "originPath")}${exchange.query ?? ""}`
   const request = new Request(target, {
     method: inbound.method,
     headers: inbound.headers,

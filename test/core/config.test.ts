@@ -7,7 +7,7 @@ import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import type { Config } from "../../src/config/config.ts"
 import { configurationVariables, loadConfig, type ConfigError } from "../../src/config/load.ts"
-import { matchRoute } from "../../src/core/route.ts"
+import { matchHostRoute } from "../../src/core/virtual-host.ts"
 import { readDataSet } from "../conformance.ts"
 
 type Environment = Readonly<Record<string, unknown>>
@@ -275,7 +275,7 @@ describe("a valid configuration", () => {
   })
 
   test("has a route table that finds a route again and again", () => {
-    const found = [1, 2].map(() => matchRoute(config.routeTable, "GET", "/v1/items"))
+    const found = [1, 2].map(() => matchHostRoute(config.routeTable, "localhost", "GET", "/v1/items"))
     expect(found).toEqual([1, 2].map(() => ({ kind: "found", route: config.routes[3] })))
   })
 

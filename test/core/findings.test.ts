@@ -207,6 +207,31 @@ describe("clients and routes", () => {
     expect(others).toEqual([])
     expect(finding).toMatchObject({ path: "ROUTES_2[0]", text: expect.stringContaining("ROUTES[0]") as string })
   })
+
+  const onHosts = (...routes: readonly object[]): readonly Finding[] =>
+    findAll(
+      {},
+      {
+        GATEWAY: { hosts: ["localhost", "b.example"] },
+        ROUTES: routes.map((route) => ({ origin: "bank", limits: "standard", ...route })),
+      },
+    )
+
+  test("findFindings() names the hosts on which a host's own route takes the paths of another", () => {
+    expect(onHosts({ path: "/a" }, { prefix: "/", host: "b.example" })).toEqual([
+      {
+        severity: "warning",
+        path: "ROUTES[0]",
+        text: "no request to b.example can reach this route: ROUTES[1] takes them all",
+      },
+    ])
+  })
+
+  test("findFindings() warns of a host without any route", () => {
+    expect(onHosts({ path: "/a", host: "localhost" }).map(({ path, text }) => `${path} ${text}`)).toEqual([
+      "GATEWAY.hosts no route is on b.example: it answers 404 only",
+    ])
+  })
 })
 
 describe("guards", () => {
