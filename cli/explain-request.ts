@@ -2,7 +2,7 @@
  * What would become of a request, stage by stage, and why: the core functions of the stages over a loaded configuration, without
  * a certificate, a counter or an origin.
  *
- * What only a running gateway knows (tokens left, open guards, revocation) is taken as favourable and named. Pure and total;
+ * What only a running gateway knows (what is left of limits, open guards, revocation, tokens of callers) is taken as favourable and named. Pure and total;
  * printed by `sekisho explain`.
  */
 import type { Config, ConfiguredClient, Route } from "../src/config/config.ts"
@@ -10,6 +10,7 @@ import { gatewayFields } from "../src/core/forwarding.ts"
 import { planGate } from "../src/core/gate-plan.ts"
 import { PROBLEMS, type ProblemCode } from "../src/core/problem.ts"
 import { rewritePath } from "../src/core/rewrite.ts"
+import { scopesFor } from "../src/core/scope.ts"
 import { decideTarget } from "../src/core/target.ts"
 import { matchHostRoute } from "../src/core/virtual-host.ts"
 import type { StageName } from "../src/pipeline.ts"
@@ -89,6 +90,13 @@ export function explainRequest(config: Config, request: ExplainedRequest, nowMs:
       return refuse("identity", "client-cert-retired", `every certificate of ${client.id} is retired`, [client.place])
     pass("identity", client.id, [client.place])
     pass("client-gate", ...describeGate(route, client))
+    const scopes = (route.token && scopesFor(route.token.scopes, method)) ?? []
+    if (route.token !== undefined) {
+      const { isCertificateBound, issuer, name } = route.token.server
+      const bound = isCertificateBound ? "bound to the certificate" : "bound to the certificate if it says so"
+      pass("token", `needs an access token of ${name}`, [`issued by ${issuer}, ${bound}; taken as valid`])
+      if (scopes.length > 0) pass("access-policy", `needs the scopes ${scopes.join(", ")}`, ["taken as granted"])
+    }
   }
 
   if (action.kind !== "forward") {

@@ -24,6 +24,9 @@ const loaded = loadConfig({
   GUARDS: {
     credentials: { max_failures: 5, failure_duration: "10m", backoff: { kind: "lineal", duration: "5m" } },
   },
+  TOKENS: {
+    login: { issuer: "https://login.example", jwks_url: "https://login.example/jwks", audience: "https://gw.example" },
+  },
   ROUTES: [
     { path: "/healthz", client_certificate: "none", methods: ["GET"], respond: { status: 204 } },
     {
@@ -36,6 +39,14 @@ const loaded = loadConfig({
     { path: "/login", origin: "bank", limits: ["standard", "few"], guard: "credentials", cost: 2 },
     { regex: "^/x(.*)$", origin: "bank", limits: "standard", rewrite: { path: "/a/$1/c" } },
     { host: "eu.example", prefix: "/v1", origin: "bank", limits: "standard" },
+    {
+      path: "/transfers",
+      origin: "bank",
+      limits: "standard",
+      methods: ["GET", "POST"],
+      token: "login",
+      scopes: { GET: ["transfers:read"], POST: ["transfers:write"] },
+    },
   ],
 })
 if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
@@ -115,6 +126,12 @@ describe("explainRequest()", () => {
   test("says that the object is asked where requests at once are limited, with guards and cost", () => {
     const gate = said(explain("POST", "/login", "acme"), "client-gate")
     expect(gate).toMatch(/asked for every request[^]*few[^]*costs 2\nguard credentials, for the client$/)
+  })
+
+  test("says which token is needed, and which scopes this method needs", () => {
+    const explanation = explain("HEAD", "/transfers", "acme")
+    expect(said(explanation, "token")).toMatch(/^needs an access token of login\n.*https:\/\/login\.example, bound/)
+    expect(said(explanation, "access-policy")).toMatch(/^needs the scopes transfers:read\n/)
   })
 
   test("names the fields that the origin gets", () => {
