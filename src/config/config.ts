@@ -6,6 +6,7 @@ import type { Client, ClientIndex } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
 import type { RevocationSource } from "../core/revocation.ts"
 import type { RouteMatch, RouteTable } from "../core/route.ts"
+import type { WebSocketTerms } from "../core/websocket.ts"
 import type { BaseUrl } from "./schema.ts"
 
 /** A client, and how its limits differ from those of the others. `place` is where it stands, such as `CLIENTS[2]`. */
@@ -56,7 +57,13 @@ export interface AssertionIssuer {
 
 /** What a route does with a request that every check let through. */
 export type RouteAction =
-  | { readonly kind: "forward"; readonly origin: Origin; readonly forwardHeaders: ReadonlySet<string> | undefined }
+  | {
+      readonly kind: "forward"
+      readonly origin: Origin
+      readonly forwardHeaders: ReadonlySet<string> | undefined
+      /** What holds for WebSockets; undefined where a request cannot become one. */
+      readonly webSocket: WebSocketTerms | undefined
+    }
   | { readonly kind: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
   /** Answers with the public keys of assertions. */
   | { readonly kind: "jwks" }

@@ -5,9 +5,11 @@
  */
 import { METHODS } from "../core/route.ts"
 import type { LimitSet } from "../core/limit-set.ts"
+import type { WebSocketTerms } from "../core/websocket.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import { ASSERTION_NEEDED } from "./resolve-origins.ts"
+import { resolveWebSocket } from "./resolve-websocket.ts"
 import type { Parsed } from "./schema.ts"
 
 /** What routes refer to. Names are as written, also of tables with errors of their own: no second error about those. */
@@ -35,7 +37,8 @@ export function resolveRoutes(
 
 function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, report: Report): Route | undefined {
   const matched = resolveMatch(place, route, report)
-  const action = resolveAction(place, route, known, report)
+  const webSocket = resolveWebSocket(place, route, report)
+  const action = resolveAction(place, route, known, webSocket, report)
   const limitSets = resolveLimits(place, route, known, report)
   const guards = resolveGuards(place, route, known, report)
   const { expiry_header: tellsExpiry = false, jwks = false, soft: isSoft = false, respond } = route
@@ -166,6 +169,7 @@ function resolveAction(
   place: string,
   route: Parsed<"ROUTE">,
   known: KnownNames,
+  webSocket: WebSocketTerms | undefined,
   report: Report,
 ): RouteAction | undefined {
   const {
@@ -211,6 +215,7 @@ function resolveAction(
     kind: "forward",
     origin,
     forwardHeaders: forwardHeaders === undefined ? undefined : new Set(forwardHeaders),
+    webSocket,
   }
 }
 
