@@ -72,7 +72,7 @@ export function forward(exchange: Exchange): () => void {
   const { onSwitch } = exchange
   if (onSwitch !== undefined) {
     outgoing.on("upgrade", (incoming, socket, head) => {
-      if (settle() && !response.destroyed) onSwitch(incoming.rawHeaders, socket as Socket, head)
+      if (settle() && !response.destroyed) onSwitch(incoming.rawHeaders, socket, head)
       else socket.destroy()
     })
   }

@@ -20,7 +20,7 @@ export function openFeed(
   let timer: NodeJS.Timeout | undefined
   const open = acceptWebSocket(request, socket, head, {
     protocol: offered.includes(PROTOCOL) ? PROTOCOL : undefined,
-    onMessage: (data, { send }) => send(data),
+    onMessage: (data, feed) => feed.send(data),
     onClose: () => clearInterval(timer),
   })
   if (open === undefined) return
