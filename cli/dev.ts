@@ -167,6 +167,15 @@ function formatExamples(
           ],
         ] as const)),
   ]
+  if (bankUrl !== undefined && config.routes.some(({ label }) => label === "/ws")) {
+    examples.push(
+      ["a stream, line by line", `${as(first.certificatePath)} -N ${url}/accounts/acme-operating/statements`],
+      [
+        "a WebSocket that says the time for 5 s: 101, then frames as they come",
+        `${as(first.certificatePath)} -i -N --http1.1 --max-time 5 -H 'Connection: Upgrade' -H 'Upgrade: websocket' -H 'Sec-WebSocket-Version: 13' -H 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==' '${url}/ws?tick=1'`,
+      ],
+    )
+  }
   const isProven = config.origins.some(({ assertion, name }) => name === "bank" && assertion !== undefined)
   if (bankUrl !== undefined && isProven)
     examples.push([

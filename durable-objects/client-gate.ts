@@ -11,14 +11,14 @@
  * row of JSON (`CertificateWatch`); `outbox`, a row of JSON for each record (`ObjectRecord`) that the queue has not taken yet.
  */
 import { DurableObject } from "cloudflare:workers"
-import { releaseLeases } from "../src/core/admission.ts"
+import { releaseLeases, renewLeases } from "../src/core/admission.ts"
 import { RECORD_RETRY_MS } from "../src/core/bounds.ts"
 import { EMPTY_WATCH, noteCertificate, restoreWatch, reviewCertificates } from "../src/core/certificate-watch.ts"
 import type { CertificateNote, RuleEnd, WatchStep } from "../src/core/certificate-watch.ts"
 import { admitRequest, lendTokens, withGuards } from "../src/core/client-gate.ts"
 import type { GateDecision, GateRequest, LeaseGrant } from "../src/core/client-gate.ts"
 import type { ObjectRecord } from "../src/core/event.ts"
-import { administerGuard, recordOutcomes, settleGuards } from "../src/core/gate-guards.ts"
+import { administerGuard, findOpenGuard, recordOutcomes, settleGuards } from "../src/core/gate-guards.ts"
 import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../src/core/gate-guards.ts"
 import { inspectGate } from "../src/core/gate-report.ts"
 import type { GateReport } from "../src/core/gate-report.ts"
@@ -115,6 +115,25 @@ export class ClientGate extends DurableObject<Env> {
     const { state, released } = releaseLeases(before, leaseId, nowMs)
     this.#keep(before, state, [])
     return released
+  }
+
+  /**
+   * Asks again for a request that has been running for a while, such as one that became a WebSocket: extends what it holds of
+   * the limits it was admitted with, and tells which guard is open by now. `renewed` lacks a limit whose place has expired.
+   *
+   * @param leaseId id of its places; null for a request that holds none here
+   */
+  renew(
+    leaseId: string | null,
+    { limits, guards }: { readonly limits: readonly NamedLimit[]; readonly guards: readonly GuardDemand[] },
+  ): { readonly renewed: readonly string[]; readonly openGuard: string | null } {
+    const nowMs = Date.now()
+    const before = this.#load(nowMs)
+    const openGuard = findOpenGuard(before.guards, guards, nowMs, before.lostAtMs) ?? null
+    if (leaseId === null || openGuard !== null) return { renewed: [], openGuard }
+    const { state, renewed } = renewLeases(before, limits, leaseId, nowMs)
+    this.#keep(before, state, [])
+    return { renewed, openGuard }
   }
 
   /** Adds what an isolate has refused of this client. A report that comes twice counts once. */

@@ -44,6 +44,16 @@ export function requestFields(fields: readonly Field[], framing: Framing, method
   ]
 }
 
+/** What asks the Worker for a WebSocket; the caller's own Connection and Upgrade end here. */
+export const UPGRADE_FIELDS: readonly string[] = ["Connection", "Upgrade", "Upgrade", "websocket"]
+
+/** Returns the octets of the Worker's 101 for the caller. */
+export function formatSwitch(rawHeaders: readonly string[]): string {
+  const fields = [...responseFields(rawHeaders), ...UPGRADE_FIELDS]
+  const lines = fields.flatMap((name, i) => (i % 2 === 0 ? [`${name}: ${fields[i + 1] ?? ""}`] : []))
+  return `HTTP/1.1 101 Switching Protocols\r\n${lines.join("\r\n")}\r\n\r\n`
+}
+
 /** Returns the fields of the Worker's response for the caller, names and values in turn, in their order. */
 export function responseFields(rawHeaders: readonly string[]): string[] {
   const fields: Field[] = []

@@ -9,6 +9,7 @@ import {
   type IncomingMessage,
   type ServerResponse,
 } from "node:http"
+import type { Socket } from "node:net"
 import { responseFields } from "./fields.ts"
 import type { EdgeTimeouts, WorkerAddress } from "./options.ts"
 
@@ -26,6 +27,8 @@ export interface Exchange {
   readonly timeouts: EdgeTimeouts
   /** Asked when the response starts: whether the connection ends with it. */
   readonly isLast: () => boolean
+  /** Called when the Worker switches protocols: from there on its socket is the caller's. Undefined where nobody asked for it. */
+  readonly onSwitch: ((rawHeaders: readonly string[], worker: Socket, head: Buffer) => void) | undefined
   /** Called at most once, before anything was sent to the caller. `isSent` is false when the Worker cannot have seen the request. */
   readonly onFailure: (reason: string, isSent: boolean) => void
 }
@@ -66,6 +69,13 @@ export function forward(exchange: Exchange): () => void {
   outgoing.on("response", (incoming) => {
     if (settle()) answer(exchange, incoming, () => cutOff(outgoing))
   })
+  const { onSwitch } = exchange
+  if (onSwitch !== undefined) {
+    outgoing.on("upgrade", (incoming, socket, head) => {
+      if (settle() && !response.destroyed) onSwitch(incoming.rawHeaders, socket, head)
+      else socket.destroy()
+    })
+  }
   const fail = (reason: string, isSent: boolean): void => {
     // After the response has started, its own events tell how it ended.
     if (settle() && !response.destroyed) exchange.onFailure(reason, isSent)

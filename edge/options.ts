@@ -34,6 +34,8 @@ export interface EdgeTimeouts {
   readonly workerMs: number
   /** How long an unread request body is read and thrown away, so that the refusal reaches its sender. */
   readonly lingerMs: number
+  /** How often it is looked whether the certificates of open WebSockets are still valid and unrevoked; a reload looks at once. */
+  readonly tunnelReviewMs: number
   /** How long {@link Edge.close} waits for exchanges in flight. */
   readonly closeMs: number
 }
@@ -47,6 +49,7 @@ export const EDGE_TIMEOUTS: EdgeTimeouts = {
   idleMs: 120_000,
   workerMs: 110_000,
   lingerMs: 1_000,
+  tunnelReviewMs: 10_000,
   closeMs: 5_000,
 }
 

@@ -16,8 +16,9 @@ import { mintRequestId } from "../src/core/request-id.ts"
 import { METHODS } from "../src/core/route.ts"
 import { ASSERTION_KEY_BYTES, formatBlob } from "./assertion.ts"
 import { Connection, readAddress } from "./connection.ts"
-import { requestFields } from "./fields.ts"
+import { requestFields, UPGRADE_FIELDS } from "./fields.ts"
 import { endAfterBody, forward } from "./forward.ts"
+import { isHandshake, readHandshake, type Handshake } from "./handshake.ts"
 import {
   ASSERTION_VALIDITY_MS,
   EDGE_CONNECTIONS_MAX,
@@ -33,6 +34,7 @@ import { findUncovered } from "./revocation.ts"
 import { readServerName, readSettings, tlsOptions, type Settings } from "./settings.ts"
 import { describePeer } from "./tls-client-auth.ts"
 import type { Trust } from "./trust.ts"
+import { createTunnels } from "./tunnel.ts"
 
 /**
  * Room for the longest header section and for a target beyond its bound, in octets: such a request is parsed, so that
@@ -72,6 +74,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   const connections = new Map<Socket, Connection>()
   // By the client's address and port: Node does not tell which TLS socket runs on which TCP socket.
   const accepted = new Map<string, { readonly socket: Socket; readonly trust: Trust }>()
+  const tunnels = createTunnels<Connection>()
   const agent = new Agent({ keepAlive: true, timeout: WORKER_IDLE_MS, maxFreeSockets: 64 })
 
   const server = createServer({
@@ -93,6 +96,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     requestTimeout: Math.max(timeouts.requestMs, timeouts.headersMs),
     keepAliveTimeout: timeouts.keepAliveMs,
     connectionsCheckingInterval: Math.min(1_000, timeouts.headersMs),
+    shouldUpgradeCallback: isHandshake,
   })
   // Node would drop the fields beyond its bound silently; this one counts them and refuses.
   server.maxHeadersCount = 0
@@ -127,6 +131,18 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   server.on("checkContinue", (request, response) => accept(request, response, true))
   // An expectation nobody knows is ignored, as RFC 9110 §10.1.1 allows; the field itself goes no further.
   server.on("checkExpectation", (request, response) => accept(request, response, false))
+  server.on("upgrade", (request, socket, head) => {
+    const tlsSocket = socket as TLSSocket
+    const connection = connections.get(tlsSocket)
+    // Node gives the socket away with the first of these: behind others that are not answered yet there is no place for it.
+    if (connection === undefined || connection.current !== undefined) {
+      if (connection === undefined) tlsSocket.destroy()
+      else connection.end()
+      return
+    }
+    const handshake = readHandshake(request, tlsSocket, head)
+    accept(request, handshake.response, false, handshake)
+  })
   server.on("connect", (request, socket) => {
     const connection = connections.get(socket as TLSSocket)
     if (connection?.current !== undefined) connection.end()
@@ -151,7 +167,20 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     }
   })
 
-  function accept(request: IncomingMessage, response: ServerResponse, isContinueExpected: boolean): void {
+  /** Ends the WebSockets of clients whose certificates hold no more. */
+  function reviewTunnels(): void {
+    tunnels.endUnless(({ peer }) => {
+      const { auth } = describePeer(peer, settings.trust, now())
+      return auth.certVerified === "SUCCESS" && auth.certRevoked !== "1"
+    })
+  }
+
+  function accept(
+    request: IncomingMessage,
+    response: ServerResponse,
+    isContinueExpected: boolean,
+    handshake?: Handshake,
+  ): void {
     const connection = connections.get(request.socket)
     if (connection === undefined) {
       request.socket.destroy()
@@ -159,7 +188,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     }
     connection.enqueue(response, () => {
       try {
-        handle(request, response, connection, isContinueExpected)
+        handle(request, response, connection, isContinueExpected, handshake)
       } catch (error) {
         emit({ kind: "internal-error", reason: error instanceof Error ? error.message : "unknown" })
         if (response.headersSent) response.destroy()
@@ -173,6 +202,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     response: ServerResponse,
     connection: Connection,
     isContinueExpected: boolean,
+    handshake: Handshake | undefined,
   ): void {
     const requestId = mintId()
     const method = request.method ?? ""
@@ -211,9 +241,20 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       isContinueExpected,
       worker: typeof options.worker === "function" ? options.worker() : options.worker,
       agent,
-      fields: requestFields(fields, framing, method, { clientAddress, blob }),
+      fields: [
+        ...requestFields(fields, framing, method, { clientAddress, blob }),
+        ...(handshake === undefined ? [] : UPGRADE_FIELDS),
+      ],
       timeouts,
       isLast: () => connection.isLast,
+      onSwitch:
+        handshake &&
+        ((rawHeaders, worker, head) => {
+          const socket = handshake.take(rawHeaders)
+          if (socket !== undefined) return tunnels.open(connection, socket, worker, head)
+          worker.resetAndDestroy()
+          refuse(request, response, connection, "malformed-request", { isLast: true }, requestId)
+        }),
       onFailure(reason, isSent) {
         emit({ kind: "worker-failed", requestId, reason })
         // A request that the Worker may have seen is not offered again: what it did is unknown.
@@ -291,6 +332,8 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     server.listen(options.port, options.host ?? "127.0.0.1", resolve)
   })
   server.on("error", (error) => emit({ kind: "internal-error", reason: error.message }))
+  const review = setInterval(reviewTunnels, timeouts.tunnelReviewMs)
+  review.unref()
   const bound = server.address() as AddressInfo
 
   return {
@@ -307,9 +350,12 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       }
       emit({ kind: "reloaded" })
       reportUncovered(settings)
+      reviewTunnels()
     },
     async close() {
       isClosing = true
+      clearInterval(review)
+      tunnels.endAll()
       for (const connection of connections.values()) connection.end()
       const force = setTimeout(() => accepted.forEach(({ socket }) => socket.destroy()), timeouts.closeMs)
       await new Promise<void>((resolve) => server.close(() => resolve()))

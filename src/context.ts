@@ -14,6 +14,7 @@ import type { OutcomeResult } from "./core/outcome.ts"
 import type { GateVerdict } from "./core/gate-verdict.ts"
 import type { ProblemCode } from "./core/problem.ts"
 import type { TraceContext } from "./core/trace-context.ts"
+import type { Close, ClosedBy, Standing, UpgradeDecision } from "./core/websocket.ts"
 
 /** The life of one request so far. Members are undefined until the stage that learns them has run. */
 export interface Exchange {
@@ -45,12 +46,49 @@ export interface Exchange {
   guardOutcome?: "success" | "failure"
   /** Why a guard could not be told how the request ended. */
   guardUntold?: string
+  /** Set on routes with an origin when the request asks for a WebSocket. */
+  upgrade?: Exclude<UpgradeDecision, { readonly kind: "none" }>
+  /**
+   * How it is asked again, while the socket is open, whether what a stage has found still holds: every stage that admits an
+   * upgrade adds its own. Undefined for every other request, which is over before anything could change.
+   */
+  rechecks?: Recheck[]
+  /** Set once both sides of a WebSocket are connected. */
+  socket?: OpenSocket
   originMs?: number
   /** Set when the origin of the route answered badly too often lately. */
   originUnhealthy?: true
   problem?: ProblemCode
   /** Exact reason of a refusal or failure, for the event only. */
   reason?: string
+}
+
+/** One question about a client that has a socket open. */
+export interface Recheck {
+  /** Longest time between two askings, ms; undefined where the route's `recheck` is often enough. */
+  readonly everyMs?: number
+  /** Never rejects: what is not known is a standing, too. */
+  readonly ask: () => Standing | Promise<Standing>
+}
+
+/** A socket that is open. */
+export interface OpenSocket {
+  /** Settles, and never rejects, when both sides are closed or count as such. */
+  readonly closed: Promise<SocketEnd>
+}
+
+/** How a socket ended. Messages and octets as received from the client (`in`) and from the origin (`out`). */
+export interface SocketEnd {
+  readonly openedMs: number
+  readonly closedMs: number
+  readonly closedBy: ClosedBy
+  readonly code: Close["code"]
+  /** Why the gateway closed it; undefined when it did not. */
+  readonly reason: string | undefined
+  readonly messagesIn: number
+  readonly bytesIn: number
+  readonly messagesOut: number
+  readonly bytesOut: number
 }
 
 /** What a verified token says, and whose it is. */

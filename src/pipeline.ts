@@ -125,8 +125,8 @@ export const PIPELINE = [
   {
     verb: "forward",
     stage: "respond",
-    decides: "answers routes that end at the gateway, such as /healthz and the public keys of assertions",
-    refuses: ["service-unavailable"],
+    decides: "answers routes that end at the gateway, such as /healthz, and upgrades where there are none",
+    refuses: ["upgrade-not-allowed", "malformed-request", "service-unavailable"],
     because: "It is an origin of its own: whatever guards an origin guards these routes too.",
   },
   {

@@ -12,8 +12,10 @@ import { fileURLToPath } from "node:url"
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
+import type { Duplex } from "node:stream"
 import { parseArgs } from "node:util"
 import { createGatewayKeys, createProver, type Proof } from "./assertion.ts"
+import { openFeed } from "./feed.ts"
 import type { LedgerStore } from "./ledger.ts"
 import { createSampleStore } from "./memory-store.ts"
 import { sendProblem } from "./problem.ts"
@@ -68,6 +70,16 @@ export async function startBank({
     })
   })
   server.keepAliveTimeout = KEEP_ALIVE_MS
+  const sockets = new Set<Duplex>()
+  server.on("upgrade", (request, socket, head) => {
+    sockets.add(socket)
+    socket.on("error", () => {})
+    socket.on("close", () => sockets.delete(socket))
+    upgrade(request, socket, head, { now, prove, onUnproven }).catch((error: unknown) => {
+      onError(error)
+      socket.destroy()
+    })
+  })
   await once(server.listen(port, host), "listening")
   return {
     port: (server.address() as AddressInfo).port,
@@ -76,9 +88,30 @@ export async function startBank({
       const closed = once(server, "close")
       server.close()
       server.closeAllConnections()
+      for (const socket of sockets) socket.destroy()
       await closed
     },
   }
+}
+
+/** Opens the feed, or declines with a plain answer: whoever asks has to be known here, too. */
+async function upgrade(
+  request: IncomingMessage,
+  socket: Duplex,
+  head: Buffer,
+  { now, prove, onUnproven }: Pick<BankOptions, "prove" | "onUnproven"> & Pick<Business, "now">,
+): Promise<void> {
+  const proof = await prove?.(request)
+  if (proof?.ok === false) onUnproven?.(request, proof.reason)
+  const client = proof === undefined ? request.headers["x-client-id"] : proof.ok ? proof.client : undefined
+  const [path] = splitOnce(request.url ?? "", "?")
+  if (path !== "/ws") return decline(socket, "404 Not Found")
+  if (typeof client !== "string" || !CLIENT_ID.test(client)) return decline(socket, "401 Unauthorized")
+  openFeed(request, socket, head, { client, now })
+}
+
+function decline(socket: Duplex, status: string): void {
+  socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
 }
 
 type Business = Required<Pick<BankOptions, "store" | "now">>

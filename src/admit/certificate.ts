@@ -4,9 +4,10 @@
  * Decodes and hashes a leaf once per isolate; the rules are `core/certificate.ts`, for CAs whose revocations the gateway looks
  * after by itself `core/revocation.ts`, and behind the local edge `core/edge-assertion.ts`.
  */
+import type { Issuer } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { CERTIFICATE_CACHE_ENTRIES_MAX, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
-import { decideLeaf, decidePresented, type LeafDigests } from "../core/certificate.ts"
+import { decideLeaf, decidePresented, type ClientCertificate, type LeafDigests } from "../core/certificate.ts"
 import { formatHex, parseHex } from "../core/hex.ts"
 import {
   decideAssertion,
@@ -17,6 +18,7 @@ import {
 } from "../core/edge-assertion.ts"
 import { decideRevocation, findIssuer, type RevocationRefusal } from "../core/revocation.ts"
 import { parseX509, type X509Facts } from "../core/x509.ts"
+import { HOLDS, type Standing } from "../core/websocket.ts"
 import { createRevocationVerdicts } from "../gate/revocation-verdicts.ts"
 import { refuse } from "../reply.ts"
 
@@ -60,7 +62,22 @@ export function createCertificateStage(gateway: Gateway): StageHandler {
       }
     }
     exchange.certificate = decision.certificate
+    exchange.rechecks?.push({ ask: () => recheck(c, decision.certificate, issuer) })
     return next()
+  }
+
+  /** Whether the certificate of an open socket still holds. That nobody knows is not its end where the operator says so. */
+  async function recheck(
+    c: GatewayContext,
+    { notAfterMs, serial }: ClientCertificate,
+    issuer: Issuer | undefined,
+  ): Promise<Standing> {
+    if (nowMs() > notAfterMs) return { kind: "ended", reason: "cert_expired" }
+    if (issuer?.crl === undefined) return HOLDS
+    const { source, whenUnknown } = issuer.crl
+    const revocation = decideRevocation(await verdicts.ask(c, serial, source), whenUnknown)
+    if (revocation.ok) return HOLDS
+    return { kind: revocation.isRevoked ? "ended" : "unknown", reason: revocation.reason }
   }
 }
 

@@ -26,6 +26,7 @@ import {
   formatRateLimitShadow,
   formatRetryAfter,
 } from "../core/ratelimit-fields.ts"
+import { HOLDS, type Standing } from "../core/websocket.ts"
 import { tellGuards, type PassedGuard } from "../gate/guard-outcomes.ts"
 import { refuse } from "../reply.ts"
 import { createStoppedCounter } from "../gate/stopped-counts.ts"
@@ -104,8 +105,14 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
       c.res = refuseBy(c, route, refusal)
       exchange.gate = { ...verdict, refusal }
       if (holdsPlace || mayHoldPlace(gate, refusal)) giveBack()
-    } else if (holdsPlace) await hold(c, next, giveBack)
-    else await next()
+    } else {
+      const everyMs = holdsPlace ? renewalMs(gate) : undefined
+      const held = isSoft ? [] : gate.limits.filter(isHeldPlace).map(({ name }) => name)
+      const ask = (): Promise<Standing> => recheck(c, gate, holdsPlace ? id : null, held, passed)
+      exchange.rechecks?.push(everyMs === undefined ? { ask } : { ask, everyMs })
+      if (holdsPlace) await hold(c, next, giveBack)
+      else await next()
+    }
     if (passed.length > 0) await tellGuards(c, objects, id, passed, refusal !== undefined)
     // An origin's word to a guard is not for the caller.
     for (const { outcomes } of route.guards) {
@@ -170,6 +177,32 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
       if (standing !== undefined) passed.push(passedGuard(guard, subject, standing))
     }
     return undefined
+  }
+
+  /**
+   * Asks the objects again for a request that became a WebSocket: whether a guard that let it pass is open by now, and whether
+   * its places, which are extended by asking, are still its own.
+   */
+  async function recheck(
+    c: GatewayContext,
+    gate: Gate,
+    leaseId: string | null,
+    held: readonly string[],
+    passed: readonly PassedGuard[],
+  ): Promise<Standing> {
+    const { objectName, limits, guards } = gate.subject
+    const own = await objects.call(c, objectName, async (object) => object.renew(leaseId, { limits, guards }))
+    if ("failure" in own) return { kind: "unknown", reason: own.failure.reason }
+    if (own.answer.openGuard !== null) return { kind: "ended", reason: `guard_open ${own.answer.openGuard}` }
+    const lost = leaseId === null ? undefined : held.find((name) => !own.answer.renewed.includes(name))
+    if (lost !== undefined) return { kind: "place_lost", reason: `place_lost ${lost}` }
+    for (const { guard, objectName: name } of passed.filter(({ guard: { key } }) => key.kind !== "client")) {
+      const terms = { limits: [], guards: [demandOf(guard)] }
+      const keyed = await objects.call(c, name, async (object) => object.renew(null, terms))
+      if ("failure" in keyed) return { kind: "unknown", reason: keyed.failure.reason }
+      if (keyed.answer.openGuard !== null) return { kind: "ended", reason: `guard_open ${keyed.answer.openGuard}` }
+    }
+    return HOLDS
   }
 
   /** Returns whether the origin of the route answers badly too often, and puts that on the record. */
@@ -258,7 +291,21 @@ function mayHoldPlace(gate: Gate, refusal: GateRefusal): boolean {
   return gate.takesPlace && refusal.kind === "unavailable" && !refusal.isOverloaded
 }
 
-/** Lets the request go on, and calls `release` exactly once: when its answer has been delivered or never will be. */
+/** A place that the request was refused without. One of a limit in shadow mode it may have passed without. */
+function isHeldPlace({ kind, mode }: NamedLimit): boolean {
+  return kind === "concurrency" && mode !== "shadow"
+}
+
+/** How often the places of a request that goes on are extended, in ms: two calls may fail before one ends. */
+function renewalMs({ limits }: Gate): number {
+  const times = limits.flatMap((limit) => (limit.kind === "concurrency" ? [limit.leaseTtlMs] : []))
+  return Math.max(1, Math.floor(Math.min(...times) / 3))
+}
+
+/**
+ * Lets the request go on, and calls `release` exactly once: when its answer has been delivered or never will be, or when the
+ * WebSocket that it became is closed.
+ */
 async function hold(c: GatewayContext, next: () => Promise<void>, release: () => void): Promise<void> {
   let isHeld = true
   const releaseOnce = (): void => {
@@ -266,10 +313,23 @@ async function hold(c: GatewayContext, next: () => Promise<void>, release: () =>
     isHeld = false
   }
   const caller = c.req.raw.signal
-  caller.addEventListener("abort", releaseOnce, { once: true })
+  caller.addEventListener(
+    "abort",
+    () => {
+      // A socket may still be closing; it tells by itself when it has.
+      if (c.var.exchange.socket === undefined) releaseOnce()
+    },
+    { once: true },
+  )
   let isStreaming = false
   try {
     await next()
+    const { socket } = c.var.exchange
+    if (socket !== undefined) {
+      isStreaming = true
+      c.executionCtx.waitUntil(socket.closed.then(releaseOnce))
+      return
+    }
     // What the gateway answers by itself is written at once. Of HEAD there is nothing to deliver.
     const { body, headers, status, statusText } = c.res
     if (c.var.exchange.outcome !== "forwarded" || body === null || c.req.raw.method === "HEAD") return
@@ -284,7 +344,7 @@ async function hold(c: GatewayContext, next: () => Promise<void>, release: () =>
     // Without this the platform would drop the pipe with the caller, and nobody would be told.
     c.executionCtx.waitUntil(delivered)
   } finally {
-    if (!isStreaming || caller.aborted) releaseOnce()
+    if (!isStreaming || (caller.aborted && c.var.exchange.socket === undefined)) releaseOnce()
   }
 }
 

@@ -10,6 +10,7 @@ import { CLIENT_DIRECTORY_TIMEOUT_MS, RETRY_AFTER_SECONDS_DEFAULT } from "../cor
 import type { ClientCertificate } from "../core/certificate.ts"
 import { formatExpires } from "../core/expiry-field.ts"
 import { isIdentityDecision, type IdentityDecision } from "../core/identity.ts"
+import { HOLDS, type Standing } from "../core/websocket.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { createCertificateNotes } from "../gate/certificate-notes.ts"
 import { createClientObjects } from "../gate/client-object.ts"
@@ -39,10 +40,19 @@ export function createIdentityStage(gateway: Gateway): StageHandler {
       return refuse(c, decision.code, { reason: [decision.reason, ...candidates].join(" ") })
     }
     notes.add(c, decision.client, certificate, decision.retiresAtMs)
+    exchange.rechecks?.push({ ask: () => recheck(gateway, certificate, decision.client.id) })
     await next()
     if (required(exchange.route, "route").tellsExpiry)
       c.res.headers.set("X-Client-Certificate-Expires", formatExpires(certificate.notAfterMs, decision.retiresAtMs))
   }
+}
+
+/** Whether the certificate of an open socket still belongs to the same client, which may still pass. */
+async function recheck(gateway: Gateway, certificate: ClientCertificate, clientId: string): Promise<Standing> {
+  const decision = await ask(gateway, certificate, gateway.nowMs())
+  if ("failure" in decision) return { kind: "unknown", reason: decision.failure }
+  if (!decision.ok) return { kind: "ended", reason: decision.reason }
+  return decision.client.id === clientId ? HOLDS : { kind: "ended", reason: "certificate_of_another_client" }
 }
 
 /** Asks the directory for a bounded time. Never throws. */

@@ -3,9 +3,11 @@
  *
  * The path is rewritten here and not where it is sent: what has no rewritten form is refused before anything is counted.
  */
-import { required, type Gateway, type StageHandler } from "../context.ts"
+import type { Route } from "../config/config.ts"
+import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { rewritePath } from "../core/rewrite.ts"
 import { matchHostRoute } from "../core/virtual-host.ts"
+import { decideUpgrade } from "../core/websocket.ts"
 import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
@@ -17,6 +19,7 @@ export function createRouteStage({ config }: Gateway): StageHandler {
     switch (match.kind) {
       case "found": {
         exchange.route = match.route
+        noteUpgrade(c, match.route)
         const { action } = match.route
         if (action.kind !== "forward") return next()
         const rewritten = rewritePath(action.rewrite, match.route.match, path)
@@ -30,4 +33,27 @@ export function createRouteStage({ config }: Gateway): StageHandler {
         return refuse(c, "method-not-allowed", { reason: "method", fields: [["Allow", match.allow.join(", ")]] })
     }
   }
+}
+
+/** Notes that a request asks for a WebSocket. Whether it gets one is decided last: every stage has to let it pass first. */
+function noteUpgrade(c: GatewayContext, { action }: Route): void {
+  const { cf, headers, method } = c.req.raw
+  const upgrade = headers.get("upgrade")
+  if (upgrade === null) return
+  const httpProtocol: unknown = cf?.["httpProtocol"]
+  const decision = decideUpgrade(
+    {
+      method,
+      httpProtocol: typeof httpProtocol === "string" ? httpProtocol : undefined,
+      upgrade,
+      version: headers.get("sec-websocket-version"),
+      key: headers.get("sec-websocket-key"),
+      protocols: headers.get("sec-websocket-protocol"),
+      hasContent: headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0",
+    },
+    action.kind === "forward" ? action.webSocket : undefined,
+  )
+  if (decision.kind === "none") return
+  c.var.exchange.upgrade = decision
+  if (decision.kind === "accepted") c.var.exchange.rechecks = []
 }

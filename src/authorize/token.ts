@@ -11,6 +11,7 @@ import { required, type Gateway, type GatewayContext, type StageHandler } from "
 import { decideUse } from "../core/access-token.ts"
 import { decideBearer, formatChallenge, type BearerError } from "../core/bearer.ts"
 import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { HOLDS } from "../core/websocket.ts"
 import type { ProblemCode } from "../core/problem.ts"
 import { refuse } from "../reply.ts"
 import { createKeySets } from "../tokens/key-sets.ts"
@@ -43,12 +44,20 @@ export function createTokenStage(gateway: Gateway): StageHandler {
     if (verification.kind === "refused") return challenge(c, "token-invalid", verification.reason, "invalid_token")
     const { facts } = verification
     exchange.token = { ...facts, server: server.name }
-    const use = decideUse(facts, server, {
+    const presented = {
       fingerprint: required(exchange.certificate, "certificate").fingerprint,
       oauthClients: required(exchange.client, "client").oauthClients,
-      nowMs: nowMs(),
+    }
+    const use = decideUse(facts, server, { ...presented, nowMs: nowMs() })
+    if (!use.ok) return challenge(c, use.code, use.reason, "invalid_token")
+    // A socket outlives the handshake: its token has to be good as long as it is open.
+    exchange.rechecks?.push({
+      ask: () => {
+        const again = decideUse(facts, server, { ...presented, nowMs: nowMs() })
+        return again.ok ? HOLDS : { kind: "ended", reason: again.code.replaceAll("-", "_") }
+      },
     })
-    return use.ok ? undefined : challenge(c, use.code, use.reason, "invalid_token")
+    return undefined
   }
 
   function challenge(c: GatewayContext, code: ProblemCode, reason: string, error: BearerError | undefined): Response {

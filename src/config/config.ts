@@ -9,6 +9,7 @@ import type { Rewrite } from "../core/rewrite.ts"
 import type { ScopesByMethod } from "../core/scope.ts"
 import type { TokenTerms } from "../core/access-token.ts"
 import type { HostRoute, HostTable } from "../core/virtual-host.ts"
+import type { WebSocketTerms } from "../core/websocket.ts"
 import type { BaseUrl } from "./schema.ts"
 
 /** A client, and how its limits differ from those of the others. `place` is where it stands, such as `CLIENTS[2]`. */
@@ -85,6 +86,8 @@ export type RouteAction =
       readonly forwardHeaders: ReadonlySet<string> | undefined
       /** What becomes of the path on the way to the origin; undefined when nothing does. */
       readonly rewrite: Rewrite | undefined
+      /** What holds for WebSockets; undefined where a request cannot become one. */
+      readonly webSocket: WebSocketTerms | undefined
     }
   | { readonly kind: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
   /** Answers with the public keys of assertions. */

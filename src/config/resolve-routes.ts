@@ -5,11 +5,13 @@
  */
 import { METHODS } from "../core/route.ts"
 import type { LimitSet } from "../core/limit-set.ts"
+import type { WebSocketTerms } from "../core/websocket.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import { ASSERTION_NEEDED } from "./resolve-origins.ts"
 import { resolveHosts, resolveRewrite } from "./resolve-rewrite.ts"
 import { resolveToken, type KnownServers } from "./resolve-tokens.ts"
+import { resolveWebSocket } from "./resolve-websocket.ts"
 import type { Parsed } from "./schema.ts"
 
 /** What routes refer to. Names are as written, also of tables with errors of their own: no second error about those. */
@@ -40,7 +42,8 @@ export function resolveRoutes(
 function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, report: Report): Route | undefined {
   const matched = resolveMatch(place, route, report)
   const hosts = resolveHosts(place, route, known.hosts, report)
-  const action = resolveAction(place, route, matched?.match, known, report)
+  const webSocket = resolveWebSocket(place, route, report)
+  const action = resolveAction(place, route, matched?.match, known, webSocket, report)
   const limitSets = resolveLimits(place, route, known, report)
   const token = resolveToken(place, route, known, report)
   // Of a server with errors it is not known whether it has a guard.
@@ -200,6 +203,7 @@ function resolveAction(
   route: Parsed<"ROUTE">,
   match: Route["match"] | undefined,
   known: KnownNames,
+  webSocket: WebSocketTerms | undefined,
   report: Report,
 ): RouteAction | undefined {
   const {
@@ -249,6 +253,7 @@ function resolveAction(
     origin,
     forwardHeaders: forwardHeaders === undefined ? undefined : new Set(forwardHeaders),
     rewrite,
+    webSocket,
   }
 }
 

@@ -24,6 +24,9 @@ import {
   TOKEN_CLOCK_TOLERANCE_MS_MAX,
   TOKEN_KEYS_STALE_MS_MAX,
   TOKEN_LIFETIME_MS_MAX,
+  WEBSOCKET_IDLE_MS_MAX,
+  WEBSOCKET_MESSAGE_BYTES_MAX,
+  WEBSOCKET_RECHECK_MS_MAX,
 } from "../core/bounds.ts"
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
@@ -356,6 +359,19 @@ const originAssertion = v.union(
   'true, false, or a table such as { audience = "core-bank" } (1 to 256 visible ASCII characters)',
 )
 
+/** True means the defaults. */
+const webSocket = v.union(
+  [
+    flag(),
+    table("websocket", {
+      idle_timeout: v.exactOptional(duration(1_000, WEBSOCKET_IDLE_MS_MAX, "60s")),
+      max_message_bytes: v.exactOptional(integer(1, WEBSOCKET_MESSAGE_BYTES_MAX)),
+      recheck: v.exactOptional(duration(1_000, WEBSOCKET_RECHECK_MS_MAX, "30s")),
+    }),
+  ],
+  `true, false, or a table such as { idle_timeout = "60s", max_message_bytes = 65536, recheck = "30s" } (idle_timeout from 1s to 1h, max_message_bytes from 1 to ${WEBSOCKET_MESSAGE_BYTES_MAX}, recheck from 1s to 60s)`,
+)
+
 /** The shapes by what they describe: one variable, one table of a variable of named tables, one item of an array. */
 export const SCHEMAS = {
   GATEWAY: table("GATEWAY", {
@@ -473,6 +489,7 @@ export const SCHEMAS = {
     forward_token: v.exactOptional(flag()),
     expiry_header: v.exactOptional(flag()),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
+    websocket: v.exactOptional(webSocket),
   }),
   SINK: table("a sink", {
     kind: oneOf("otlp", "ndjson"),

@@ -235,3 +235,16 @@ export const RSA_BITS_MAX = 8_192
 export const ROUTE_SCOPES_MAX = 32
 /** OAuth clients that one client may be at authorization servers. */
 export const OAUTH_CLIENTS_MAX = 32
+/** Longest time a WebSocket may be without a message, in ms: default and most. */
+export const WEBSOCKET_IDLE_MS_DEFAULT = 60_000
+export const WEBSOCKET_IDLE_MS_MAX = 3_600_000
+/** Largest WebSocket message in octets: default, and what the platform receives at most. */
+export const WEBSOCKET_MESSAGE_BYTES_DEFAULT = 1_048_576
+export const WEBSOCKET_MESSAGE_BYTES_MAX = 33_554_432
+/** How often it is asked whether a client may still have its WebSocket, in ms: default and most. How late a revocation is. */
+export const WEBSOCKET_RECHECK_MS_DEFAULT = 30_000
+export const WEBSOCKET_RECHECK_MS_MAX = 60_000
+/** Longest reason of a close frame, in octets. @see RFC 6455 §5.5 */
+export const WEBSOCKET_CLOSE_REASON_BYTES_MAX = 123
+/** Longest wait for the other side's close frame, in ms, before a socket counts as closed. */
+export const WEBSOCKET_CLOSE_TIMEOUT_MS = 5_000

@@ -138,11 +138,39 @@ export interface CrlRecord {
   readonly number?: string
 }
 
+/**
+ * A WebSocket has ended. Once for each that the gateway saw end: an isolate that ends takes its sockets along without a word.
+ */
+export interface SocketRecord {
+  /** RFC 3339 with milliseconds, UTC: when both sides were closed. */
+  readonly timestamp: string
+  readonly level: "info" | "warn"
+  readonly event: "websocket.closed"
+  /** Those of the request that opened it. */
+  readonly request_id: string
+  readonly trace_id: string
+  readonly span_id: string
+  readonly client_id?: string
+  readonly route?: string
+  readonly origin?: string
+  readonly closed_by: "client" | "origin" | "gateway"
+  /** The first close as it was received or sent: 1005 for one without a code, 1006 when a side broke off without any. */
+  readonly code: number
+  /** Why the gateway closed it. */
+  readonly reason?: string
+  readonly duration_ms: number
+  /** From the client, and from the origin. */
+  readonly messages_in: number
+  readonly bytes_in: number
+  readonly messages_out: number
+  readonly bytes_out: number
+}
+
 /** What an object puts on the record by itself, beside any request. */
 export type ObjectRecord = GuardRecord | CertificateRecord | CrlRecord
 
 /** Everything that goes through the queue to the sinks. */
-export type GatewayEvent = AccessEvent | ObjectRecord
+export type GatewayEvent = AccessEvent | SocketRecord | ObjectRecord
 
 /**
  * Returns the level of an event: what the gateway or the origin got wrong is an error; what was refused, and what passed

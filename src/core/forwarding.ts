@@ -8,6 +8,7 @@
  *
  * @see RFC 9110 §7.6.1 (Connection), RFC 7239 (Forwarded), RFC 9440 (Client-Cert)
  */
+import { isHandshakeField } from "./websocket.ts"
 
 /** Fields that belong to one connection, whether or not `Connection` names them. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
@@ -84,6 +85,9 @@ const GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   "x-request-id",
 ])
 
+/** What one WebSocket handshake proves or negotiates belongs to its connection; the gateway makes the next one's. */
+const HANDSHAKE_ANSWERS: ReadonlySet<string> = new Set(["sec-websocket-accept", "sec-websocket-extensions"])
+
 /** Fields that only the gateway may send to a caller. */
 const RESPONSE_GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   "client-cert",
@@ -128,7 +132,7 @@ export function isRequestFieldForwarded(
   allowed: ReadonlySet<string> | undefined,
 ): boolean {
   if (!/^[a-z0-9-]+$/.test(name) || isHopByHop(name, nominated) || GATEWAY_FIELDS.has(name)) return false
-  if (GATEWAY_FAMILIES.some((family) => name.startsWith(family))) return false
+  if (isHandshakeField(name) || GATEWAY_FAMILIES.some((family) => name.startsWith(family))) return false
   return (
     allowed === undefined ||
     allowed.has(name) ||
@@ -140,7 +144,7 @@ export function isRequestFieldForwarded(
 
 /** Returns true when an origin's field goes on to the caller. `name` is lower case. */
 export function isResponseFieldForwarded(name: string, nominated: ReadonlySet<string>): boolean {
-  return !isHopByHop(name, nominated) && !RESPONSE_GATEWAY_FIELDS.has(name)
+  return !isHopByHop(name, nominated) && !RESPONSE_GATEWAY_FIELDS.has(name) && !HANDSHAKE_ANSWERS.has(name)
 }
 
 /** Returns true for a method whose content has no meaning. @see RFC 9110 §9.3.1, §9.3.2 */

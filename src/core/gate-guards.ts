@@ -168,6 +168,19 @@ export function settleGuards(
   return { guards, events }
 }
 
+/** Returns the name of a guard that is open at `nowMs`, undefined when all of them are closed. Remembers nothing. */
+export function findOpenGuard(
+  stored: StoredGuards,
+  demands: readonly GuardDemand[],
+  nowMs: number,
+  lostAtMs?: number,
+): string | undefined {
+  return demands.find((demand) => {
+    const state = stateOf(stored, demand, nowMs, lostAtMs)
+    return state !== undefined && observe(state, demand.config, nowMs).decision.isOpen
+  })?.name
+}
+
 /** A guard as it is stored, or as a loss left it. It may be called `constructor`: own members only. */
 function stateOf(
   stored: StoredGuards,

@@ -40,7 +40,7 @@ function logRecord(event: GatewayEvent): unknown {
     severityNumber: SEVERITY[event.level],
     severityText: event.level.toUpperCase(),
     // An event without a trace has no ids: an empty one would be neither hex nor of the right length.
-    ...(event.event !== "request" || event.trace_id === "" ? {} : { traceId: event.trace_id, spanId: event.span_id }),
+    ...(!("trace_id" in event) || event.trace_id === "" ? {} : { traceId: event.trace_id, spanId: event.span_id }),
     body: { stringValue: bodyOf(event) },
     attributes: Object.entries(event).map(([key, value]) => attribute(key, value as string | number | boolean)),
   }
@@ -50,6 +50,7 @@ function logRecord(event: GatewayEvent): unknown {
 function bodyOf(event: GatewayEvent): string {
   if (event.event === "request") return `${event.method} ${event.path ?? "-"} ${event.status}`
   if (event.event === "certificate.expiring") return `${event.event} ${event.client_id} ${event.days_left}`
+  if (event.event === "websocket.closed") return `${event.event} ${event.client_id ?? "-"} ${event.code}`
   if ("issuer" in event) return `${event.event} ${event.issuer}`
   return `${event.event} ${event.guard} ${event.client_id ?? event.key_kind}`
 }

@@ -172,6 +172,12 @@ export const PROBLEMS = {
     detail: "Too many failed attempts. Wait for the time in Retry-After, where it is given, and correct what failed.",
     registeredType: "abnormal-usage-detected",
   },
+  "upgrade-not-allowed": {
+    status: 426,
+    title: "Upgrade not possible here",
+    detail:
+      "The route has no WebSockets, or the handshake is not the one it accepts: GET over HTTP/1.1 with Sec-WebSocket-Version 13.",
+  },
   "headers-too-large": {
     status: 431,
     title: "Header section too large",

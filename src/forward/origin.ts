@@ -8,9 +8,11 @@ import { required, type Gateway, type StageHandler } from "../context.ts"
 import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
 import { isContentUnexpected } from "../core/forwarding.ts"
 import { classifyOriginAnswer, type OriginAnswer } from "../core/origin-health.ts"
+import { chosenProtocol, handshakeFields } from "../core/websocket.ts"
 import { signAssertion } from "../origin/assertion.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
-import { createCallerResponse } from "../origin/response.ts"
+import { createCallerResponse, createSwitchingResponse } from "../origin/response.ts"
+import { openBridge } from "../origin/websocket.ts"
 import { refuse } from "../reply.ts"
 
 /** nginx's status for a caller that left; only the event ever shows it. */
@@ -38,6 +40,8 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
         fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
       })
     }
+    const offered = exchange.upgrade?.kind === "accepted" ? exchange.upgrade.protocols : []
+    const handshake = exchange.upgrade === undefined ? [] : handshakeFields(offered)
     const deadline = new AbortController()
     const caller = c.req.raw.signal
     const request = createOriginRequest(
@@ -45,7 +49,7 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       exchange,
       action.origin,
       action.forwardHeaders,
-      createGatewayFields(c.req.raw, exchange, action.origin, config, assertion?.text),
+      [...createGatewayFields(c.req.raw, exchange, action.origin, config, assertion?.text), ...handshake],
       // The caller's departure ends the call of the origin, too.
       AbortSignal.any([caller, deadline.signal]),
     )
@@ -61,10 +65,19 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       deadline.abort()
     }, action.origin.timeoutMs)
     try {
-      const response = createCallerResponse(await fetch(request, AS_ENCODED))
-      recordEnd({ status: response.status, isAborted: false })
+      const answer = await fetch(request, AS_ENCODED)
+      const { webSocket } = answer
+      const protocol =
+        webSocket === null ? undefined : chosenProtocol(answer.headers.get("sec-websocket-protocol"), offered)
+      if (protocol === null) throw new Error("websocket_protocol_not_offered")
+      recordEnd({ status: answer.status, isAborted: false })
       exchange.outcome = "forwarded"
-      return response
+      // Only an origin that says so switches; every other answer to a handshake is an answer like any other.
+      if (webSocket === null) return createCallerResponse(answer)
+      const terms = required(action.webSocket, "webSocket")
+      const { client, socket } = openBridge(webSocket, { terms, rechecks: exchange.rechecks ?? [], nowMs })
+      exchange.socket = socket
+      return createSwitchingResponse(answer, protocol, client)
     } catch (error) {
       const problem = isLate ? "origin-timeout" : "origin-unreachable"
       recordEnd({ problem, status: null, isAborted: !isLate && caller.aborted })

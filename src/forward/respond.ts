@@ -1,8 +1,10 @@
 /**
- * Stage `respond`: answers the routes that end at the gateway, among them the one that shows the public keys of assertions.
+ * Stage `respond`: answers the routes that end at the gateway, among them the one that shows the public keys of assertions, and
+ * what asks for a WebSocket where there is none: no origin ever sees such a request.
  */
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { JWKS_MAX_AGE_SECONDS, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import type { UpgradeRefusal } from "../core/websocket.ts"
 import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
@@ -10,6 +12,7 @@ export function createRespondStage({ assertionKeys }: Gateway): StageHandler {
   return async function respond(c, next) {
     const { exchange } = c.var
     const { action } = required(exchange.route, "route")
+    if (exchange.upgrade?.kind === "refused") return refuseUpgrade(c, exchange.upgrade)
     switch (action.kind) {
       case "forward":
         return next()
@@ -31,6 +34,12 @@ export function createRespondStage({ assertionKeys }: Gateway): StageHandler {
       }
     }
   }
+}
+
+/** Refuses what is no handshake for this route. The version tells a client of another one what to come back with. */
+function refuseUpgrade(c: GatewayContext, { code, reason }: UpgradeRefusal): Response {
+  const fields = code === "upgrade-not-allowed" ? ([["Sec-WebSocket-Version", "13"]] as const) : []
+  return refuse(c, code, { reason, fields })
 }
 
 function answer(

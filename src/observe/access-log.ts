@@ -4,10 +4,11 @@
  * The event is made when the response header is ready. It goes to the console as one line of JSON and to the buffer that
  * feeds the queue; neither can delay or fail the request.
  */
-import type { Exchange, Gateway, StageHandler } from "../context.ts"
+import type { Exchange, Gateway, OpenSocket, SocketEnd, StageHandler } from "../context.ts"
 import { daysLeft } from "../core/certificate.ts"
-import { cutValue, formatEventJson, levelOf, type AccessEvent } from "../core/event.ts"
+import { cutValue, formatEventJson, levelOf, type AccessEvent, type SocketRecord } from "../core/event.ts"
 import { decisivePolicy } from "../core/gate-verdict.ts"
+import { socketRecordOf } from "../core/socket-record.ts"
 import { rawPathOf } from "../core/target.ts"
 import { refuse } from "../reply.ts"
 import { createEventBuffer } from "./event-buffer.ts"
@@ -36,8 +37,28 @@ export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
       const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
       if (config.logsToConsole) console.log(formatEventJson(event))
       if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
+      if (exchange.socket !== undefined) c.executionCtx.waitUntil(recordEnd(exchange.socket))
+    }
+
+    /** The last word on a request that became a WebSocket, once it is closed. */
+    async function recordEnd(socket: OpenSocket): Promise<void> {
+      const closed = createSocketRecord(exchange, await socket.closed)
+      if (config.logsToConsole) console.log(formatEventJson(closed))
+      if (c.env.EVENTS !== undefined) buffer?.add(closed, c.env.EVENTS, c.executionCtx)
     }
   }
+}
+
+function createSocketRecord({ client, requestId, route, trace }: Exchange, end: SocketEnd): SocketRecord {
+  return socketRecordOf({
+    ...end,
+    requestId,
+    traceId: trace.traceId,
+    spanId: trace.spanId,
+    clientId: client?.id,
+    route: route?.label,
+    origin: route?.action.kind === "forward" ? route.action.origin.name : undefined,
+  })
 }
 
 function createEvent(

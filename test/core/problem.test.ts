@@ -51,6 +51,7 @@ const STATUSES: Readonly<Record<string, number>> = {
   "request-timeout": 408,
   "uri-too-long": 414,
   "misdirected-request": 421,
+  "upgrade-not-allowed": 426,
   "rate-limited": 429,
   "quota-exceeded": 429,
   "concurrency-exceeded": 429,

@@ -59,6 +59,7 @@ function isPortFree(port: number): Promise<boolean> {
   })
 }
 
+const WEBSOCKET = "a WebSocket that says the time for 5 s: 101, then frames as they come"
 const GUESSES = "six guesses of a PIN against a guard of five: 401, then 429 with Retry-After"
 
 describe("with samples", () => {
@@ -102,6 +103,8 @@ describe("with samples", () => {
       "no access token where one is needed: 401",
       "an access token, issued to this certificate",
       "the same of another client: 401",
+      "a stream, line by line",
+      WEBSOCKET,
       "past the gateway, straight to the bank, which wants the gateway's proof: 401",
     ])
     for (const [title, output] of outputs) {
@@ -110,6 +113,15 @@ describe("with samples", () => {
       if (title === "a request that is accepted" || title.startsWith("an access token"))
         expect([title, status]).toEqual([title, "200"])
       if (title === "a keyed payment") expect(status).toBe("201")
+      if (title === "a stream, line by line")
+        expect(
+          output
+            .trim()
+            .split("\n")
+            .map((line) => typeof JSON.parse(line)),
+        ).not.toEqual([])
+      if (title === WEBSOCKET)
+        expect([status, output]).toEqual(["101", expect.stringMatching(/"hello":"acme"[^]*"now":/)])
       if (!title.startsWith("a burst")) continue
       const answers = output.trim().split("\n")
       expect(answers.length % 30).toBe(0)

@@ -148,6 +148,8 @@ export interface OriginRecord {
   readonly isComplete: boolean
   /** True once the connection has ended before the response had. */
   readonly isAborted: boolean
+  /** How the gateway closed a WebSocket; undefined while it is open, and for every other request. */
+  readonly close?: { readonly code: number; readonly reason: string }
 }
 
 /** One post as a sink received it. */

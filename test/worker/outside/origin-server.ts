@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { gzipSync } from "node:zlib"
 import type { OriginRecord } from "../provided.ts"
+import { answerHandshake } from "./websocket-origin.ts"
 
 /** What `/gzip` sends, also for comparison. */
 export const GZIP_BODY: Buffer = gzipSync("to be handed on as it is, to be handed on as it is")
@@ -29,6 +30,7 @@ interface Recording {
   body: string
   isComplete: boolean
   isAborted: boolean
+  close?: { code: number; reason: string }
 }
 
 /** Starts an origin on a free port. Redirects of it lead to the trap. */
@@ -55,6 +57,15 @@ export async function startOrigin(trapPort: number): Promise<OriginServer> {
     const behave = BEHAVIOURS[name] ?? echo
     const released = new Promise<void>((resolve) => waiting.set(gateway, [...(waiting.get(gateway) ?? []), resolve]))
     behave(request, response, { recording, released, trapPort })
+  })
+  server.on("upgrade", (request, socket, head) => {
+    const [, gateway = "", target = ""] = /^\/([^/?]*)(.*)$/.exec(request.url ?? "") ?? []
+    const fields = request.rawHeaders.flatMap((name, i, all) =>
+      i % 2 === 0 ? [[name, all[i + 1] ?? ""] as const] : [],
+    )
+    const recording: Recording = { method: "GET", target, fields, body: "", isComplete: true, isAborted: false }
+    recordings.set(gateway, [...(recordings.get(gateway) ?? []), recording])
+    answerHandshake(request, socket, head, (code, reason) => (recording.close = { code, reason }))
   })
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
   return {
