@@ -28,6 +28,7 @@ export function codeOfParserError(error: ParserError): ProblemCode | undefined {
   if (code === "HPE_INVALID_METHOD" && method !== undefined && /^[A-Za-z]/.test(method) && !isRoutable(method)) {
     return "method-not-allowed"
   }
+  if (code === "HPE_INVALID_VERSION") return "http-version-not-supported"
   if (code === "HPE_INVALID_URL" && target !== undefined) return codeOfTarget(target)
   if (code === "HPE_UNEXPECTED_CONTENT_LENGTH" && hasEqualLengths(packet)) return "duplicate-header"
   return "malformed-request"

@@ -108,7 +108,15 @@ export const PIPELINE = [
     verb: "forward",
     stage: "origin",
     decides: "forwards once, with proof of who asks, a deadline, streaming both ways; classifies what went wrong",
-    refuses: ["origin-unreachable", "origin-timeout", "malformed-request", "service-unavailable"],
+    refuses: [
+      "origin-unreachable",
+      "origin-timeout",
+      "origin-invalid-response",
+      "body-too-large",
+      "origin-not-allowed",
+      "malformed-request",
+      "service-unavailable",
+    ],
     because: "Everything before it had to say yes.",
   },
 ] as const satisfies readonly PipelineEntry[]

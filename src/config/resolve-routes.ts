@@ -7,6 +7,7 @@ import { METHODS } from "../core/route.ts"
 import type { LimitSet } from "../core/limit-set.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
+import { reportMessagesWithoutOrigin, resolveMessages } from "./resolve-messages.ts"
 import { ASSERTION_NEEDED } from "./resolve-origins.ts"
 import type { Parsed } from "./schema.ts"
 
@@ -190,6 +191,7 @@ function resolveAction(
     )
     return undefined
   }
+  if (name === undefined) reportMessagesWithoutOrigin(place, route, report)
   if (name === undefined && forwardHeaders !== undefined)
     report(`${place}.forward_headers`, forwardHeaders, "no forward_headers on a route that forwards nothing")
   if (jwks) {
@@ -211,6 +213,7 @@ function resolveAction(
     kind: "forward",
     origin,
     forwardHeaders: forwardHeaders === undefined ? undefined : new Set(forwardHeaders),
+    messages: resolveMessages(place, route, known.guards, report),
   }
 }
 

@@ -4,14 +4,23 @@
  * What the two messages are made of is `src/origin/`. How each request ended is told to the register of the origins' health,
  * by the rule of `core/origin-health.ts`. An origin that asks for assertions gets no request without one.
  */
-import { required, type Gateway, type StageHandler } from "../context.ts"
+import type { RouteAction } from "../config/config.ts"
+import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
+import { decideLength } from "../core/body-limit.ts"
 import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import type { CorsDecision } from "../core/cors.ts"
 import { isContentUnexpected } from "../core/forwarding.ts"
+import { decideMaxForwards } from "../core/max-forwards.ts"
+import { matchRoute } from "../core/route.ts"
 import { classifyOriginAnswer, type OriginAnswer } from "../core/origin-health.ts"
 import { signAssertion } from "../origin/assertion.ts"
+import { limitBody } from "../origin/body-counter.ts"
+import { decideRequestCors, setCorsFields } from "../origin/cors.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
 import { createCallerResponse } from "../origin/response.ts"
 import { refuse } from "../reply.ts"
+
+type ForwardAction = Extract<RouteAction, { readonly kind: "forward" }>
 
 /** nginx's status for a caller that left; only the event ever shows it. */
 const CLIENT_CLOSED_REQUEST = 499
@@ -25,12 +34,45 @@ const AS_ENCODED = { encodeResponseBody: "manual" } as const
 /** Returns the stage. */
 export function createOriginStage({ assertionKeys, config, nowMs, originHealth }: Gateway): StageHandler {
   return async function origin(c) {
-    const { exchange } = c.var
-    const { action } = required(exchange.route, "route")
+    const { action } = required(c.var.exchange.route, "route")
     if (action.kind !== "forward") throw new Error("Stage order broken: a respond route reached the origin stage")
+    const { cors } = action.messages
+    if (cors === undefined) return forward(c, action)
+    const decision = decideRequestCors(cors, c.req.raw)
+    const response = await answerPage(c, action, decision)
+    setCorsFields(response.headers, decision)
+    return response
+  }
+
+  /** Answers a request on a route that says which web origins may use it. */
+  async function answerPage(c: GatewayContext, action: ForwardAction, { kind }: CorsDecision): Promise<Response> {
+    if (kind === "refused") return refuse(c, "origin-not-allowed", { reason: "web_origin_not_listed" })
+    if (kind !== "preflight") return forward(c, action)
+    c.var.exchange.outcome = "answered"
+    return new Response(null, { status: 204 })
+  }
+
+  /** Answers OPTIONS in the origin's place: whoever asks wants to know how far the request gets. */
+  function answerOptions(c: GatewayContext): Response {
+    const found = matchRoute(config.routeTable, "", required(c.var.exchange.path, "path"))
+    c.var.exchange.outcome = "answered"
+    return new Response(null, {
+      status: 204,
+      headers: found.kind === "method-not-allowed" ? { Allow: found.allow.join(", ") } : {},
+    })
+  }
+
+  async function forward(c: GatewayContext, action: ForwardAction): Promise<Response> {
+    const { exchange } = c.var
+    const { messages } = action
     const { body, headers, method } = c.req.raw
     if (body !== null && isContentUnexpected(method, headers.get("content-length")))
       return refuse(c, "malformed-request", { reason: "content_not_expected" })
+    const hops = decideMaxForwards(method, headers.get("max-forwards"))
+    if (hops.kind === "malformed") return refuse(c, "malformed-request", { reason: "max_forwards" })
+    if (hops.kind === "answer") return answerOptions(c)
+    const length = body === null ? "fits" : decideLength(headers.get("content-length"), messages.requestBytesMax)
+    if (length === "too-large") return refuse(c, "body-too-large", { reason: "content_length" })
     const assertion = await signAssertion(exchange, action.origin, method, assertionKeys, config.version, nowMs)
     if (assertion?.ok === false) {
       return refuse(c, "service-unavailable", {
@@ -39,12 +81,23 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       })
     }
     const deadline = new AbortController()
+    let isTooLarge = false
+    const sent =
+      body === null || length === "fits"
+        ? body
+        : limitBody(body, messages.requestBytesMax, () => {
+            isTooLarge = true
+            // Ends the call of the origin, before or after its answer has begun: a part of a request is none.
+            deadline.abort()
+          })
     const caller = c.req.raw.signal
     const request = createOriginRequest(
       c.req.raw,
       exchange,
       action.origin,
       action.forwardHeaders,
+      messages.requestFields,
+      sent,
       createGatewayFields(c.req.raw, exchange, action.origin, config, assertion?.text),
       // The caller's departure ends the call of the origin, too.
       AbortSignal.any([caller, deadline.signal]),
@@ -61,11 +114,18 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       deadline.abort()
     }, action.origin.timeoutMs)
     try {
-      const response = createCallerResponse(await fetch(request, AS_ENCODED))
-      recordEnd({ status: response.status, isAborted: false })
+      const answer = await fetch(request, AS_ENCODED)
+      const scope = { base: action.origin.url, host: headers.get("host") ?? required(exchange.host, "host") }
+      const created = await createCallerResponse(answer, method, messages, scope, () => deadline.abort())
+      recordEnd({ status: answer.status, isAborted: false })
+      if (!created.ok) return refuse(c, "origin-invalid-response", { reason: created.reason })
       exchange.outcome = "forwarded"
-      return response
+      return created.response
     } catch (error) {
+      if (isTooLarge) {
+        recordEnd({ problem: "body-too-large", status: null, isAborted: false })
+        return refuse(c, "body-too-large", { reason: "chunked" })
+      }
       const problem = isLate ? "origin-timeout" : "origin-unreachable"
       recordEnd({ problem, status: null, isAborted: !isLate && caller.aborted })
       if (isLate) return refuse(c, "origin-timeout", { reason: `no_answer_in_${action.origin.timeoutMs}_ms` })
