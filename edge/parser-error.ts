@@ -28,6 +28,9 @@ export function codeOfParserError(error: ParserError): ProblemCode | undefined {
   if (code === "HPE_INVALID_METHOD" && method !== undefined && /^[A-Za-z]/.test(method) && !isRoutable(method)) {
     return "method-not-allowed"
   }
+  // A bare line feed behind the version is the same error to Node.
+  if (code === "HPE_INVALID_VERSION" && /^(?:\r\n)*[^\r\n]* HTTP\/[0-9]\.[0-9]\r\n/.test(packet))
+    return "http-version-not-supported"
   if (code === "HPE_INVALID_URL" && target !== undefined) return codeOfTarget(target)
   if (code === "HPE_UNEXPECTED_CONTENT_LENGTH" && hasEqualLengths(packet)) return "duplicate-header"
   return "malformed-request"

@@ -73,7 +73,7 @@ export function decideRequest(request: RawRequest): RequestDecision {
   if (target.length > TARGET_BYTES_MAX) return refuse("uri-too-long")
   if (rawHeaders.length / 2 > HEADER_COUNT_MAX || countOctets(rawHeaders) > HEADER_BYTES_MAX)
     return refuse("headers-too-large")
-  if (httpVersion !== "1.1" && httpVersion !== "1.0") return refuse("malformed-request")
+  if (httpVersion !== "1.1" && httpVersion !== "1.0") return refuse("http-version-not-supported")
   const fields = readFields(rawHeaders)
   if (typeof fields === "string") return refuse(fields)
   const framing = decideFraming(fields, httpVersion)

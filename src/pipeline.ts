@@ -125,7 +125,8 @@ export const PIPELINE = [
   {
     verb: "forward",
     stage: "respond",
-    decides: "answers routes that end at the gateway, such as /healthz, and upgrades where there are none",
+    decides:
+      "answers routes that end at the gateway, such as /healthz and the public keys of assertions, and upgrades where there are none",
     refuses: ["upgrade-not-allowed", "malformed-request", "service-unavailable"],
     because: "It is an origin of its own: whatever guards an origin guards these routes too.",
   },
@@ -133,7 +134,15 @@ export const PIPELINE = [
     verb: "forward",
     stage: "origin",
     decides: "forwards once, with proof of who asks, a deadline, streaming both ways; classifies what went wrong",
-    refuses: ["origin-unreachable", "origin-timeout", "malformed-request", "service-unavailable"],
+    refuses: [
+      "origin-unreachable",
+      "origin-timeout",
+      "origin-invalid-response",
+      "body-too-large",
+      "origin-not-allowed",
+      "malformed-request",
+      "service-unavailable",
+    ],
     because: "Everything before it had to say yes.",
   },
 ] as const satisfies readonly PipelineEntry[]

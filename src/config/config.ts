@@ -1,6 +1,8 @@
 /**
  * The configuration as the gateway uses it: complete, resolved, frozen. Built only by `config/load.ts`.
  */
+import type { CorsPolicy } from "../core/cors.ts"
+import type { FieldRules } from "../core/field-rules.ts"
 import type { RouteGuard } from "../core/gate-plan.ts"
 import type { Client, ClientIndex } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
@@ -78,6 +80,20 @@ export interface AssertionIssuer {
   readonly keys: readonly string[]
 }
 
+/** What a route does to the messages that it forwards. */
+export interface MessageRules {
+  /** Longest request body, octets. */
+  readonly requestBytesMax: number
+  /** Longest body of an answer, octets; undefined for any. */
+  readonly responseBytesMax: number | undefined
+  readonly requestFields: FieldRules
+  readonly responseFields: FieldRules
+  readonly hasSecurityFields: boolean
+  readonly cors: CorsPolicy | undefined
+  /** Web origins that a Location may lead to beside the gateway; undefined where it is handed on as it is. */
+  readonly locationAllowed: ReadonlySet<string> | undefined
+}
+
 /** What a route does with a request that every check let through. */
 export type RouteAction =
   | {
@@ -88,6 +104,7 @@ export type RouteAction =
       readonly rewrite: Rewrite | undefined
       /** What holds for WebSockets; undefined where a request cannot become one. */
       readonly webSocket: WebSocketTerms | undefined
+      readonly messages: MessageRules
     }
   | { readonly kind: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
   /** Answers with the public keys of assertions. */

@@ -8,6 +8,7 @@ import type { LimitSet } from "../core/limit-set.ts"
 import type { WebSocketTerms } from "../core/websocket.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
+import { reportMessagesWithoutOrigin, resolveMessages } from "./resolve-messages.ts"
 import { ASSERTION_NEEDED } from "./resolve-origins.ts"
 import { resolveHosts, resolveRewrite } from "./resolve-rewrite.ts"
 import { resolveToken, type KnownServers } from "./resolve-tokens.ts"
@@ -228,6 +229,7 @@ function resolveAction(
     )
     return undefined
   }
+  if (name === undefined) reportMessagesWithoutOrigin(place, route, report)
   if (name === undefined && forwardHeaders !== undefined)
     report(`${place}.forward_headers`, forwardHeaders, "no forward_headers on a route that forwards nothing")
   if (name === undefined && route.rewrite !== undefined)
@@ -243,6 +245,12 @@ function resolveAction(
     return { kind: "respond", status, body, contentType }
   }
   const rewrite = resolveRewrite(place, route, match, report)
+  if (rewrite !== undefined && route.location === "rewrite")
+    report(
+      `${place}.location`,
+      route.location,
+      'no "rewrite" on a route with rewrite: a redirect would have to lead to the path that the caller knows',
+    )
   const origin = known.origins.get(name ?? "")
   if (origin === undefined) {
     if (!known.originNames.includes(name ?? "")) report(`${place}.origin`, name, nameList(known.originNames, "ORIGINS"))
@@ -254,6 +262,7 @@ function resolveAction(
     forwardHeaders: forwardHeaders === undefined ? undefined : new Set(forwardHeaders),
     rewrite,
     webSocket,
+    messages: resolveMessages(place, route, known.guards, report),
   }
 }
 

@@ -8,9 +8,11 @@
 import * as v from "valibot"
 import {
   ASSERTION_KEYS_MAX,
+  BODY_LIMIT_BYTES_MAX,
   CERTIFICATE_WARNING_MS_MAX,
   CONCURRENCY_LEASE_MS_MAX,
   CONCURRENCY_MAX,
+  CORS_MAX_AGE_SECONDS_MAX,
   CRL_REFRESH_MS_MAX,
   CRL_REFRESH_MS_MIN,
   EVENT_FLUSH_MS_MAX,
@@ -31,6 +33,7 @@ import {
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { normalizeKeyId } from "../core/certificate.ts"
 import { formatRfc4514, nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
+import { parseWebOrigin } from "../core/cors.ts"
 import { refuseKeyField } from "../core/key-field.ts"
 import { parseOutcomeRules } from "../core/outcome.ts"
 import { decodePem } from "../core/pem.ts"
@@ -38,6 +41,7 @@ import { parsePrintedName } from "../core/printed-name.ts"
 import { METHODS } from "../core/route.ts"
 import { checkRouteRegex } from "../core/route-regex.ts"
 import { normalizeDnsName, normalizeEmail } from "../core/san-name.ts"
+import { parseSizeBytes } from "../core/size.ts"
 import { isWorkloadId } from "../core/spiffe-id.ts"
 import { parseSpkiPin } from "../core/spki-pin.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
@@ -372,6 +376,55 @@ const webSocket = v.union(
   `true, false, or a table such as { idle_timeout = "60s", max_message_bytes = 65536, recheck = "30s" } (idle_timeout from 1s to 1h, max_message_bytes from 1 to ${WEBSOCKET_MESSAGE_BYTES_MAX}, recheck from 1s to 60s)`,
 )
 
+const size = text(
+  `a size from 0B to ${BODY_LIMIT_BYTES_MAX} octets, such as "1MiB" (units B, KiB, MiB, GiB)`,
+  (input) => {
+    const bytes = parseSizeBytes(input)
+    return bytes !== undefined && bytes <= BODY_LIMIT_BYTES_MAX ? bytes : undefined
+  },
+)
+
+/** Names and values are judged where they are resolved, one by one. */
+const fieldValues = value(
+  'a table of field names in lower case and texts, such as { "x-env" = "prod" }',
+  (input): readonly (readonly [name: string, value: string])[] | undefined => {
+    if (typeof input !== "object" || input === null || Array.isArray(input)) return undefined
+    const entries: readonly (readonly [string, unknown])[] = Object.entries(input)
+    return entries.every((entry): entry is readonly [string, string] => typeof entry[1] === "string")
+      ? entries
+      : undefined
+  },
+)
+const fieldRules = table("field rules", {
+  set: v.exactOptional(fieldValues),
+  remove: v.exactOptional(list("header field names", headerName, 0)),
+})
+
+const webOrigin = text(
+  'a web origin in lower case without default port and path, such as "https://app.bank.example" (no "*", no "null")',
+  parseWebOrigin,
+)
+const cors = table("cors", {
+  origins: list('at least one web origin, such as ["https://app.bank.example"]', webOrigin),
+  methods: v.exactOptional(list(`at least one of ${METHODS.join(", ")}`, method)),
+  headers: v.exactOptional(list("header field names", headerName, 0)),
+  expose: v.exactOptional(list("header field names", headerName, 0)),
+  max_age: v.exactOptional(duration(0, CORS_MAX_AGE_SECONDS_MAX * 1_000, "10m")),
+  credentials: v.exactOptional(flag()),
+})
+
+/** What a route says about messages, beside which ones it takes. */
+const messages = {
+  max_request_bytes: v.exactOptional(size),
+  max_response_bytes: v.exactOptional(size),
+  request_headers: v.exactOptional(fieldRules),
+  response_headers: v.exactOptional(fieldRules),
+  security_headers: v.exactOptional(flag()),
+  cors: v.exactOptional(cors),
+  location: v.exactOptional(oneOf("rewrite", "pass")),
+  location_allow: v.exactOptional(list("web origins", webOrigin, 0)),
+}
+
 /** The shapes by what they describe: one variable, one table of a variable of named tables, one item of an array. */
 export const SCHEMAS = {
   GATEWAY: table("GATEWAY", {
@@ -490,6 +543,7 @@ export const SCHEMAS = {
     expiry_header: v.exactOptional(flag()),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
     websocket: v.exactOptional(webSocket),
+    ...messages,
   }),
   SINK: table("a sink", {
     kind: oneOf("otlp", "ndjson"),

@@ -248,3 +248,13 @@ export const WEBSOCKET_RECHECK_MS_MAX = 60_000
 export const WEBSOCKET_CLOSE_REASON_BYTES_MAX = 123
 /** Longest wait for the other side's close frame, in ms, before a socket counts as closed. */
 export const WEBSOCKET_CLOSE_TIMEOUT_MS = 5_000
+/** Largest request body unless a route says otherwise, in octets: far above a JSON document, far below what hurts an origin. */
+export const REQUEST_BYTES_DEFAULT = 1_048_576
+/** Largest limit of a body that can be configured, in octets. */
+export const BODY_LIMIT_BYTES_MAX = 1_073_741_824
+/** Longest value of a field that a route sets, in characters, and the fields that one route may set or remove in one direction. */
+export const FIELD_VALUE_LENGTH_MAX = 1_024
+export const FIELD_RULES_MAX = 32
+/** How long a browser may remember a preflight unless configured otherwise, and at most, in seconds. */
+export const CORS_MAX_AGE_SECONDS_DEFAULT = 600
+export const CORS_MAX_AGE_SECONDS_MAX = 86_400

@@ -3,7 +3,7 @@
  * no singleton field twice.
  *
  * The local edge checks the lines themselves and Cloudflare most of this; the Worker assumes neither. Pure and total. Called
- * by the `target` stage.
+ * by the `target` stage, and by `src/origin/` for answers.
  *
  * @see RFC 9110 §5.5 (field values), RFC 6585 §5 (431)
  */
@@ -24,6 +24,21 @@ export interface HeaderFault {
 
 /** Every control character but the tab: a parser behind the gateway may end a line or a string at one. */
 const CONTROL = /[\0-\x08\x0a-\x1f\x7f]/
+
+/**
+ * Returns why the header section of an origin's answer may not be handed on, or undefined: the bounds of a request hold for it,
+ * and a caller's parser must not end a line where the gateway saw none. @see RFC 9110 §5.5
+ */
+export function findAnswerFault(section: Iterable<readonly [name: string, value: string]>): string | undefined {
+  let count = 0
+  let bytes = 0
+  for (const [name, value] of section) {
+    if (CONTROL.test(value)) return `control_in_${name}`
+    count += 1
+    bytes += name.length + value.length
+  }
+  return count > HEADER_COUNT_MAX || bytes > HEADER_BYTES_MAX ? `${count}_fields_${bytes}_octets` : undefined
+}
 
 /** Returns the first fault of a header section, or undefined when it may be read. */
 export function findHeaderFault(section: HeaderSection): HeaderFault | undefined {

@@ -117,6 +117,11 @@ export const PROBLEMS = {
     title: "Client disabled",
     detail: "The client is known but disabled at the moment. Ask the operator of this gateway.",
   },
+  "origin-not-allowed": {
+    status: 403,
+    title: "Web origin not allowed",
+    detail: "Pages of the web origin in the Origin field may not use this route. Ask the operator of this gateway.",
+  },
   "route-not-found": {
     status: 404,
     title: "No such route",
@@ -131,6 +136,11 @@ export const PROBLEMS = {
     status: 408,
     title: "Request not received in time",
     detail: "The request header was not complete before the deadline. Send it again on a new connection.",
+  },
+  "body-too-large": {
+    status: 413,
+    title: "Request body too large",
+    detail: "The request body is longer than this route accepts.",
   },
   "uri-too-long": {
     status: 414,
@@ -193,6 +203,11 @@ export const PROBLEMS = {
     title: "Origin not reachable",
     detail: "The service behind this gateway could not be reached.",
   },
+  "origin-invalid-response": {
+    status: 502,
+    title: "Origin answered invalidly",
+    detail: "The service behind this gateway gave an answer that may not be handed on.",
+  },
   "service-unavailable": {
     status: 503,
     title: "Service temporarily unavailable",
@@ -203,6 +218,11 @@ export const PROBLEMS = {
     status: 504,
     title: "Origin did not answer in time",
     detail: "The service behind this gateway did not answer before the deadline.",
+  },
+  "http-version-not-supported": {
+    status: 505,
+    title: "HTTP version not supported",
+    detail: "The request line names a version other than HTTP/1.1 and HTTP/1.0.",
   },
 } as const satisfies Readonly<Record<string, ProblemRow>>
 

@@ -4,16 +4,26 @@
  * What the two messages are made of is `src/origin/`. How each request ended is told to the register of the origins' health,
  * by the rule of `core/origin-health.ts`. An origin that asks for assertions gets no request without one.
  */
-import { required, type Gateway, type StageHandler } from "../context.ts"
+import type { RouteAction } from "../config/config.ts"
+import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
+import { decideLength } from "../core/body-limit.ts"
 import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import type { CorsDecision } from "../core/cors.ts"
 import { isContentUnexpected } from "../core/forwarding.ts"
+import { findAnswerFault } from "../core/header-section.ts"
+import { decideMaxForwards } from "../core/max-forwards.ts"
 import { classifyOriginAnswer, type OriginAnswer } from "../core/origin-health.ts"
+import { matchHostRoute } from "../core/virtual-host.ts"
 import { chosenProtocol, handshakeFields } from "../core/websocket.ts"
 import { signAssertion } from "../origin/assertion.ts"
+import { limitBody } from "../origin/body-counter.ts"
+import { decideRequestCors, setCorsFields } from "../origin/cors.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
 import { createCallerResponse, createSwitchingResponse } from "../origin/response.ts"
 import { openBridge } from "../origin/websocket.ts"
 import { refuse } from "../reply.ts"
+
+type ForwardAction = Extract<RouteAction, { readonly kind: "forward" }>
 
 /** nginx's status for a caller that left; only the event ever shows it. */
 const CLIENT_CLOSED_REQUEST = 499
@@ -27,12 +37,69 @@ const AS_ENCODED = { encodeResponseBody: "manual" } as const
 /** Returns the stage. */
 export function createOriginStage({ assertionKeys, config, nowMs, originHealth }: Gateway): StageHandler {
   return async function origin(c) {
-    const { exchange } = c.var
-    const { action } = required(exchange.route, "route")
+    const { action } = required(c.var.exchange.route, "route")
     if (action.kind !== "forward") throw new Error("Stage order broken: a respond route reached the origin stage")
+    const { cors } = action.messages
+    if (cors === undefined) return forward(c, action)
+    const decision = decideRequestCors(cors, c.req.raw)
+    const response = await answerPage(c, action, decision)
+    setCorsFields(response.headers, decision)
+    return response
+  }
+
+  /** Answers a request on a route that says which web origins may use it. */
+  async function answerPage(c: GatewayContext, action: ForwardAction, { kind }: CorsDecision): Promise<Response> {
+    if (kind === "refused") return refuse(c, "origin-not-allowed", { reason: "web_origin_not_listed" })
+    if (kind !== "preflight") return forward(c, action)
+    c.var.exchange.outcome = "answered"
+    return new Response(null, { status: 204 })
+  }
+
+  /** Answers OPTIONS in the origin's place: whoever asks wants to know how far the request gets. */
+  function answerOptions(c: GatewayContext): Response {
+    const { host, path } = c.var.exchange
+    const found = matchHostRoute(config.routeTable, required(host, "host"), "", required(path, "path"))
+    c.var.exchange.outcome = "answered"
+    return new Response(null, {
+      status: 204,
+      headers: found.kind === "method-not-allowed" ? { Allow: found.allow.join(", ") } : {},
+    })
+  }
+
+  /** Joins both ends of a socket that the origin has agreed to. */
+  function switchProtocols(
+    c: GatewayContext,
+    action: ForwardAction,
+    answer: Response,
+    webSocket: WebSocket,
+    offered: readonly string[],
+  ): Response {
+    const { exchange } = c.var
+    const fault = findAnswerFault(answer.headers)
+    const protocol = chosenProtocol(answer.headers.get("sec-websocket-protocol"), offered)
+    if (fault !== undefined || protocol === null) {
+      webSocket.accept()
+      webSocket.close(1002)
+      return refuse(c, "origin-invalid-response", { reason: fault ?? "websocket_protocol_not_offered" })
+    }
+    exchange.outcome = "forwarded"
+    const terms = required(action.webSocket, "webSocket")
+    const { client, socket } = openBridge(webSocket, { terms, rechecks: exchange.rechecks ?? [], nowMs })
+    exchange.socket = socket
+    return createSwitchingResponse(answer, protocol, client)
+  }
+
+  async function forward(c: GatewayContext, action: ForwardAction): Promise<Response> {
+    const { exchange } = c.var
+    const { messages } = action
     const { body, headers, method } = c.req.raw
     if (body !== null && isContentUnexpected(method, headers.get("content-length")))
       return refuse(c, "malformed-request", { reason: "content_not_expected" })
+    const hops = decideMaxForwards(method, headers.get("max-forwards"))
+    if (hops.kind === "malformed") return refuse(c, "malformed-request", { reason: "max_forwards" })
+    if (hops.kind === "answer") return answerOptions(c)
+    const length = body === null ? "fits" : decideLength(headers.get("content-length"), messages.requestBytesMax)
+    if (length === "too-large") return refuse(c, "body-too-large", { reason: "content_length" })
     const assertion = await signAssertion(exchange, action.origin, method, assertionKeys, config.version, nowMs)
     if (assertion?.ok === false) {
       return refuse(c, "service-unavailable", {
@@ -43,12 +110,23 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     const offered = exchange.upgrade?.kind === "accepted" ? exchange.upgrade.protocols : []
     const handshake = exchange.upgrade === undefined ? [] : handshakeFields(offered)
     const deadline = new AbortController()
+    let isTooLarge = false
+    const sent =
+      body === null || length === "fits"
+        ? body
+        : limitBody(body, messages.requestBytesMax, () => {
+            isTooLarge = true
+            // Ends the call of the origin, before or after its answer has begun: a part of a request is none.
+            deadline.abort()
+          })
     const caller = c.req.raw.signal
     const request = createOriginRequest(
       c.req.raw,
       exchange,
       action.origin,
       action.forwardHeaders,
+      messages.requestFields,
+      sent,
       [...createGatewayFields(c.req.raw, exchange, action.origin, config, assertion?.text), ...handshake],
       // The caller's departure ends the call of the origin, too.
       AbortSignal.any([caller, deadline.signal]),
@@ -67,18 +145,23 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     try {
       const answer = await fetch(request, AS_ENCODED)
       const { webSocket } = answer
-      const protocol =
-        webSocket === null ? undefined : chosenProtocol(answer.headers.get("sec-websocket-protocol"), offered)
-      if (protocol === null) throw new Error("websocket_protocol_not_offered")
-      recordEnd({ status: answer.status, isAborted: false })
-      exchange.outcome = "forwarded"
+      if (webSocket !== null) {
+        const switched = switchProtocols(c, action, answer, webSocket, offered)
+        recordEnd({ status: answer.status, isAborted: false })
+        return switched
+      }
       // Only an origin that says so switches; every other answer to a handshake is an answer like any other.
-      if (webSocket === null) return createCallerResponse(answer)
-      const terms = required(action.webSocket, "webSocket")
-      const { client, socket } = openBridge(webSocket, { terms, rechecks: exchange.rechecks ?? [], nowMs })
-      exchange.socket = socket
-      return createSwitchingResponse(answer, protocol, client)
+      const scope = { base: action.origin.url, host: headers.get("host") ?? required(exchange.host, "host") }
+      const created = await createCallerResponse(answer, method, messages, scope, () => deadline.abort())
+      recordEnd({ status: answer.status, isAborted: false })
+      if (!created.ok) return refuse(c, "origin-invalid-response", { reason: created.reason })
+      exchange.outcome = "forwarded"
+      return created.response
     } catch (error) {
+      if (isTooLarge) {
+        recordEnd({ problem: "body-too-large", status: null, isAborted: false })
+        return refuse(c, "body-too-large", { reason: "chunked" })
+      }
       const problem = isLate ? "origin-timeout" : "origin-unreachable"
       recordEnd({ problem, status: null, isAborted: !isLate && caller.aborted })
       if (isLate) return refuse(c, "origin-timeout", { reason: `no_answer_in_${action.origin.timeoutMs}_ms` })

@@ -6,6 +6,8 @@
  */
 import type { Config, Origin } from "../config/config.ts"
 import { required, type Exchange } from "../context.ts"
+import { decideMaxForwards } from "../core/max-forwards.ts"
+import { applyFieldRules, type FieldRules } from "../core/field-rules.ts"
 import { gatewayFields, isContentless, isRequestFieldForwarded, parseConnection } from "../core/forwarding.ts"
 import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip-address.ts"
 import { formatTraceparent } from "../core/trace-context.ts"
@@ -15,6 +17,8 @@ import { formatXfcc } from "../core/xfcc.ts"
  * Returns the request. Redirects are the caller's to follow, and no answer is ever stored.
  *
  * @param allowed the route's allow-list of fields; undefined lets every field pass that no rule removes
+ * @param rules what the route sets and removes, before the gateway adds its own
+ * @param body the content to send, null for none
  * @param fields what the gateway adds, see {@link createGatewayFields}
  * @param signal ends the call
  */
@@ -23,6 +27,8 @@ export function createOriginRequest(
   exchange: Exchange,
   origin: Origin,
   allowed: ReadonlySet<string> | undefined,
+  rules: FieldRules,
+  body: ReadableStream<Uint8Array> | null,
   fields: readonly (readonly [name: string, value: string])[],
   signal: AbortSignal,
 ): Request {
@@ -31,7 +37,7 @@ export function createOriginRequest(
   const request = new Request(target, {
     method: inbound.method,
     headers: inbound.headers,
-    body: isContentless(inbound.method) ? null : inbound.body,
+    body: isContentless(inbound.method) ? null : body,
     redirect: "manual",
     // What `cache: "no-store"` means to the platform, without the Cache-Control and Pragma that it would add to the request.
     cf: { cacheTtl: -1, cacheLevel: "bypass" },
@@ -45,6 +51,9 @@ export function createOriginRequest(
   const { token } = required(exchange.route, "route")
   // A token that was meant for the gateway ends here: whoever logs it behind us could present it.
   if (token?.isForwarded === false) request.headers.delete("authorization")
+  const hops = decideMaxForwards(inbound.method, request.headers.get("max-forwards"))
+  if (hops.kind === "forward") request.headers.set("Max-Forwards", hops.value)
+  applyFieldRules(request.headers, rules)
   for (const [name, value] of fields) request.headers.set(name, value)
   return request
 }

@@ -249,7 +249,20 @@ describe("a valid configuration", () => {
       blockedStatus: 429,
       isSoft: false,
       tellsExpiry: false,
-      action: { kind: "forward", origin: config.origins[0], forwardHeaders: new Set(["accept"]) },
+      action: {
+        kind: "forward",
+        origin: config.origins[0],
+        forwardHeaders: new Set(["accept"]),
+        messages: {
+          requestBytesMax: 1_048_576,
+          responseBytesMax: undefined,
+          requestFields: { set: [], remove: [] },
+          responseFields: { set: [], remove: [] },
+          hasSecurityFields: false,
+          cors: undefined,
+          locationAllowed: undefined,
+        },
+      },
     })
   })
 

@@ -46,9 +46,11 @@ const STATUSES: Readonly<Record<string, number>> = {
   "client-unknown": 403,
   "client-ambiguous": 403,
   "client-disabled": 403,
+  "origin-not-allowed": 403,
   "route-not-found": 404,
   "method-not-allowed": 405,
   "request-timeout": 408,
+  "body-too-large": 413,
   "uri-too-long": 414,
   "misdirected-request": 421,
   "upgrade-not-allowed": 426,
@@ -61,12 +63,14 @@ const STATUSES: Readonly<Record<string, number>> = {
   "internal-error": 500,
   "origin-unreachable": 502,
   "service-unavailable": 503,
+  "origin-invalid-response": 502,
   "origin-timeout": 504,
+  "http-version-not-supported": 505,
 }
 
 describe("PROBLEMS", () => {
-  test("has no code beyond the agreed ones but internal-error", () => {
-    expect(CODES.filter((code) => !AGREED.includes(code))).toEqual(["internal-error"])
+  test("has no code beyond the agreed ones but internal-error and a version of HTTP", () => {
+    expect(CODES.filter((code) => !AGREED.includes(code))).toEqual(["internal-error", "http-version-not-supported"])
   })
 
   test.each(CODES)("gives %s its usual status", (code) => {

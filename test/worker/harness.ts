@@ -197,6 +197,11 @@ export function createRequest(parts: RequestParts = {}): Request {
   const { method = "GET", host = "gw.test", target = "/public/x", body = null, signal } = parts
   const headers = new Headers(parts.headers)
   if (!headers.has("host")) headers.set("Host", host)
+  // What a client knows the length of comes with it; a stream comes without.
+  if (typeof body === "string" && !headers.has("content-length"))
+    headers.set("Content-Length", String(new TextEncoder().encode(body).byteLength))
+  if (body instanceof Uint8Array && !headers.has("content-length"))
+    headers.set("Content-Length", String(body.byteLength))
   if (!headers.has("cf-connecting-ip")) headers.set("CF-Connecting-IP", CLIENT_ADDRESS)
   const cf = "cf" in parts ? parts.cf : { tlsClientAuth: platformFacts(parts.cert ?? "acme-a", parts.tlsClientAuth) }
   return new Request(`http://${host}${target}`, {

@@ -123,6 +123,34 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     request.on("data", (chunk: Buffer) => response.write(chunk))
     request.on("end", () => response.end())
   },
+  // Octets that no HTTP library would write: a status line and fields of the query, the fields `repeat` times with # as a number.
+  raw: (request, _, { recording }) => {
+    const { searchParams } = new URL(recording.target, "http://origin")
+    const fields = Array.from({ length: Number(searchParams.get("repeat") ?? 1) }, (_item, index) =>
+      (searchParams.get("fields") ?? "").replaceAll("#", String(index)),
+    ).join("")
+    const { socket } = request
+    socket.end(
+      Buffer.from(`HTTP/1.1 ${searchParams.get("status") ?? "200 OK"}\r\n${fields}Content-Length: 2\r\n\r\nok`),
+    )
+  },
+  // Begins to answer before the request has arrived.
+  early: (_, response) => {
+    response.writeHead(200, { "Content-Type": "text/plain" })
+    response.write("early;")
+  },
+  // Ten pieces of a thousand octets, no length.
+  pieces: (_, response) => {
+    response.writeHead(200, { "Content-Type": "text/plain" })
+    for (let i = 0; i < 10; i += 1) response.write("x".repeat(1_000))
+    response.end()
+  },
+  // Server-sent events: the second one waits for the test.
+  events: (_, response, { released }) => {
+    response.writeHead(200, { "Content-Type": "text/event-stream" })
+    response.write("data: 1\n\n")
+    void released.then(() => response.end("data: 2\n\n"))
+  },
   silent: () => {},
   reset: (request) => request.socket.resetAndDestroy(),
   garbage: (request) => request.socket.end("this is no HTTP\r\n\r\n"),
