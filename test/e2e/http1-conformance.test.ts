@@ -93,7 +93,7 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 
 /** Vectors that fail on purpose: the gateway answers an error where the suite would have an answer. */
 const REFUSED_ANYWAY: Readonly<Record<string, string>> = {
-  "COMP-HTTP12-VERSION": "MAY; there is no HTTP/1.2, so whoever says it has no reader to agree with",
+  "MAL-POST-CL-HUGE-NO-BODY": "413 as soon as the length is known, where the suite waits for 400 or for nothing",
 }
 
 /** What of a vector without a verdict reaches the origin: its content, and its cookies where it has any. */

@@ -76,15 +76,18 @@ describe("before its header is whole, an origin that", () => {
     ["has a field without a name", (socket) => socket.end(`${HEAD}: x\r\nContent-Length: 2\r\n\r\nOK`)],
     ["has a NUL in a field", (socket) => socket.end(`${HEAD}X-A: a\0b\r\nContent-Length: 2\r\n\r\nOK`)],
     ["has a status that is none", (socket) => socket.end("HTTP/1.1 2000 OK\r\nContent-Length: 2\r\n\r\nOK")],
-    [
-      "switches protocols unasked",
-      (socket) => socket.end("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"),
-    ],
   ])("%s is a 502, once, and the event knows", async (_, behave) => {
     const { answer, event } = await meet(behave)
     expect(gist(answer)).toEqual(UNREACHABLE)
     expect(event).toMatchObject({ outcome: "refused", problem: "origin-unreachable", status: 502, origin: "raw" })
     expect(origin.requests).toHaveLength(1)
+  })
+
+  test("switches protocols unasked is a 502 that says so", async () => {
+    const head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"
+    const { answer, event } = await meet((socket) => socket.end(head))
+    expect(gist(answer)).toEqual({ status: 502, code: "origin-invalid-response", isComplete: true })
+    expect(event).toMatchObject({ outcome: "refused", problem: "origin-invalid-response", reason: "status_101" })
   })
 
   test.each<readonly [string, (socket: Socket) => void]>([

@@ -17,6 +17,7 @@ const SCHEMA_OF: Readonly<Record<string, keyof typeof SCHEMAS>> = {
   GUARDS: "GUARD",
   ROUTES: "ROUTE",
   SINKS: "SINK",
+  TOKENS: "TOKEN",
 }
 
 /** What valibot wraps a table in: an optional value, a list that is checked on its own. */
