@@ -4,6 +4,7 @@
 import { relative } from "node:path"
 import type { AuthorizationServer, Config, Guard, Origin, Route } from "../src/config/config.ts"
 import { loadConfig } from "../src/config/load.ts"
+import { formatBase } from "../src/config/resolve-origins.ts"
 import type { NamedLimit } from "../src/core/limit.ts"
 import type { Rewrite } from "../src/core/rewrite.ts"
 import { formatDuration } from "../src/core/time.ts"
@@ -135,14 +136,8 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
     ]),
   )
   section(
-    ["origin", "url", "timeout", "certificate in", "assertion for"],
-    config.origins.map(({ assertion, clientCert, name, url, timeoutMs }) => [
-      name,
-      `${url.scheme}://${url.authority}${url.path}`,
-      formatDuration(timeoutMs),
-      CERTIFICATE_FIELDS[clientCert],
-      assertion?.audience ?? "-",
-    ]),
+    ["origin", "url", "timeout", "retries", "breaker", "certificate in", "assertion for"],
+    config.origins.flatMap(describeOrigin),
   )
   section(
     ["sink", "url", "authorization"],
@@ -154,6 +149,33 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
   )
   // What cannot be seen from here, because only the platform knows it.
   section(["secret", "holds"], requiredSecrets(config))
+}
+
+/** A row for each URL; what holds for all of them stands in the first. */
+function describeOrigin(origin: Origin): readonly (readonly string[])[] {
+  const { assertion, binding, breaker, clientCert, name, preservesHost, retry, timeoutMs, totalTimeoutMs, urls } =
+    origin
+  const { closed, isEnforced } = breaker
+  return urls.map(({ base, isBackup, weight }, index) => [
+    index === 0 ? name : "",
+    formatBase(base) +
+      (urls.length === 1 ? "" : isBackup ? ` (backup, weight ${weight})` : ` (weight ${weight})`) +
+      (binding === undefined ? "" : ` by ${binding}${preservesHost ? ", for the caller's host" : ""}`),
+    ...(index > 0
+      ? ["", "", "", "", ""]
+      : [
+          formatDuration(timeoutMs) +
+            (totalTimeoutMs === undefined ? "" : `, in all ${formatDuration(totalTimeoutMs)}`),
+          String(retry.retriesMax) +
+            (retry.statuses.size === 0 ? "" : `, also after ${[...retry.statuses].join(" ")}`) +
+            (retry.hasIdempotent ? ", also PUT and DELETE" : ""),
+          isEnforced
+            ? `${count(closed.maxFailures, "failure")} in ${formatDuration(closed.failureDurationMs)}, open ${formatDuration(closed.backoff.durationMs)}`
+            : "only tells",
+          CERTIFICATE_FIELDS[clientCert],
+          assertion?.audience ?? "-",
+        ]),
+  ])
 }
 
 const CERTIFICATE_FIELDS: Readonly<Record<Origin["clientCert"], string>> = {

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs"
 import { join, relative } from "node:path"
 import { formatEventLine, formatJsonLine } from "../examples/sink/format.ts"
+import { formatBase } from "../src/config/resolve-origins.ts"
 import { describeEnd } from "./client-rules.ts"
 import { startDevelopment, type Development, type Notice } from "./development.ts"
 import { oldCertificateFile } from "./pki/rotate.ts"
@@ -83,11 +84,11 @@ function formatBanner(
       `workerd on ${worker.hostname}:${worker.port}`,
       `${Math.round(worker.bundleBytes / 1_024)} KB; only the edge may talk to it`,
     ),
-    ...config.origins.map(({ name, url: origin }) => {
+    ...config.origins.map(({ name, urls }) => {
       if (name === "bank" && bankUrl !== undefined) return fact("Origin", `${name} ${bankUrl}`, "the sample bank")
       if (name === "issuer" && issuerUrl !== undefined)
         return fact("Origin", `${name} ${issuerUrl}`, "the sample authorization server")
-      return fact("Origin", `${name} ${origin.scheme}://${origin.authority}${origin.path}`)
+      return fact("Origin", `${name} ${urls.map(({ base }) => formatBase(base)).join(", ")}`)
     }),
     ...(sinkUrl === undefined
       ? config.sinks.map(({ kind, url: sink }) => fact("Sink", `${kind} ${sink}`))

@@ -142,7 +142,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       ...(await ensureAssertionKeys(assertion?.keys ?? [], options.state)),
       ...overrides,
       ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
-      ORIGINS: withMember(withMember(vars["ORIGINS"], "bank", { url: bankUrl }), ISSUER_ORIGIN, { url: issuerUrl }),
+      ORIGINS: withOrigin(withOrigin(vars["ORIGINS"], "bank", bankUrl), ISSUER_ORIGIN, issuerUrl),
       TOKENS: withMember(vars["TOKENS"], ISSUER_TOKENS, { jwks_url: issuerUrl && `${issuerUrl}/jwks` }),
       ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: [{ kind: "otlp", url: sinkUrl }] }),
       // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
@@ -286,6 +286,15 @@ function withMember(variable: unknown, name: string, member: Readonly<Record<str
   const table = variable as Readonly<Record<string, object>> | undefined
   if (table === undefined || Object.values(member).includes(undefined)) return variable
   return { ...table, [name]: { ...table[name], ...member } }
+}
+
+/** Returns the origins with one of them at another URL, the only one it then has; no binding leads there. */
+function withOrigin(variable: unknown, name: string, url: string | undefined): unknown {
+  const origins = variable as Readonly<Record<string, object>> | undefined
+  if (origins === undefined || url === undefined) return variable
+  const elsewhere = new Set(["urls", "binding", "preserve_host"])
+  const kept = Object.entries(origins[name] ?? {}).filter(([key]) => !elsewhere.has(key))
+  return { ...origins, [name]: { ...Object.fromEntries(kept), url } }
 }
 
 /** Watches the configuration file and the Worker's sources; a change that does not hold keeps what runs. */

@@ -6,6 +6,7 @@
  * printed by `sekisho explain`.
  */
 import type { Config, ConfiguredClient, Route } from "../src/config/config.ts"
+import { formatBase } from "../src/config/resolve-origins.ts"
 import { gatewayFields } from "../src/core/forwarding.ts"
 import { planGate } from "../src/core/gate-plan.ts"
 import { PROBLEMS, type ProblemCode } from "../src/core/problem.ts"
@@ -103,10 +104,11 @@ export function explainRequest(config: Config, request: ExplainedRequest, nowMs:
     pass("respond", describeAction(action))
     return { steps, end: { kind: "answered", status: action.kind === "respond" ? action.status : 200 } }
   }
-  const { name, timeoutMs, url: base } = action.origin
-  const sent = `${base.scheme}://${base.authority}${base.path}${rewritten.path}${query}`
+  const { name, timeoutMs, urls } = action.origin
+  const [sent = "", ...others] = urls.map(({ base }) => `${formatBase(base)}${rewritten.path}${query}`)
   pass("origin", `${method} ${sent}`, [
     `origin ${name}, at most ${timeoutMs} ms to the response header`,
+    ...others.map((url) => `or ${url}`),
     `fields set: ${fieldNames(config, route, host).join(", ")}`,
     ...(action.forwardHeaders === undefined
       ? []

@@ -8,6 +8,7 @@ import { formatDuration } from "../src/core/time.ts"
 import { isWorkloadId } from "../src/core/spiffe-id.ts"
 import { findShadowed } from "../src/core/virtual-host.ts"
 import { checkRules } from "./client-rules.ts"
+import { checkOrigins } from "./origin-findings.ts"
 import type { WranglerEnvironment } from "./wrangler-file.ts"
 
 /** One finding. An error stops a deployment or leaves the gateway without a part it needs; a warning is for thought. */
@@ -32,6 +33,7 @@ export function findFindings(
     ...checkClients(environment, config, developmentSki),
     ...config.clients.flatMap((client) => checkRules(client, config.certificateWarningMs, nowMs)),
     ...checkRoutes(config),
+    ...checkOrigins(environment, config),
     ...checkLimits(config),
     ...checkGuards(config),
     ...checkTokens(environment, config),
@@ -251,11 +253,13 @@ function checkAssertions({ assertion, origins, routes }: Config): readonly Findi
   if (asserted.length === 0)
     return [warning("GATEWAY.assertion", "has no effect: no origin has assertion = true, so nothing is signed")]
   const placeOf = new Map<string, string>()
-  const shared = asserted.flatMap(({ assertion, name, url }) => {
+  const shared = asserted.flatMap(({ assertion, name, urls }) => {
     const audience = assertion?.audience ?? ""
     const other = placeOf.get(audience)
-    placeOf.set(audience, url.authority)
-    if (other === undefined || other === url.authority) return []
+    // URLs of one origin are one service, wherever they are.
+    const authority = urls[0]?.base.authority ?? ""
+    placeOf.set(audience, authority)
+    if (other === undefined || other === authority) return []
     const text = `has the audience "${audience}" of an origin on another host: what is asserted to one of them is believed by the other`
     return [warning(`ORIGINS.${name}.assertion`, text)]
   })

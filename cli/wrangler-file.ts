@@ -6,6 +6,13 @@ import { resolve } from "node:path"
 import { experimental_readRawConfig, unstable_readConfig } from "wrangler"
 import { UsageError } from "./usage-error.ts"
 
+interface Bound {
+  readonly binding: string
+}
+
+/** What a binding with `fetch` leads to. */
+export type FetcherKind = "service" | "mtls_certificate" | "vpc_service"
+
 /** One environment of a configuration file. */
 export interface WranglerEnvironment {
   /** Undefined for the top level. */
@@ -18,6 +25,8 @@ export interface WranglerEnvironment {
   readonly crons: readonly string[]
   readonly rateLimits: readonly { readonly name: string; readonly simple: { readonly period: number } }[]
   readonly queueProducers: readonly { readonly binding: string; readonly queue: string }[]
+  /** Bindings that have `fetch`, by name. */
+  readonly fetchers: ReadonlyMap<string, FetcherKind>
   readonly queueConsumers: readonly { readonly queue: string; readonly dead_letter_queue?: string | undefined }[]
 }
 
@@ -59,6 +68,11 @@ export function readEnvironment(file: string, name: string | undefined): Wrangle
     crons: config.triggers.crons ?? [],
     rateLimits: config.ratelimits ?? [],
     queueProducers: config.queues.producers ?? [],
+    fetchers: new Map<string, FetcherKind>([
+      ...(config.services ?? []).map(({ binding }: Bound) => [binding, "service"] as const),
+      ...config.mtls_certificates.map(({ binding }: Bound) => [binding, "mtls_certificate"] as const),
+      ...config.vpc_services.map(({ binding }: Bound) => [binding, "vpc_service"] as const),
+    ]),
     queueConsumers: config.queues.consumers ?? [],
   }
 }

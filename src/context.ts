@@ -5,7 +5,7 @@
  */
 import type { Context, MiddlewareHandler } from "hono"
 import type { TokenFacts } from "./core/access-token.ts"
-import type { Config, ConfiguredClient, Route } from "./config/config.ts"
+import type { Config, ConfiguredClient, Origin, Route } from "./config/config.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
 import type { AssertionClaims } from "./core/gateway-assertion.ts"
@@ -56,6 +56,8 @@ export interface Exchange {
   /** Set once both sides of a WebSocket are connected. */
   socket?: OpenSocket
   originMs?: number
+  /** How often the request was sent to the origin. */
+  originAttempts?: number
   /** Set when the origin of the route answered badly too often lately. */
   originUnhealthy?: true
   problem?: ProblemCode
@@ -157,13 +159,33 @@ export interface AssertionKeys {
 /** What a key was used for, or the reason for the event why it was not; it names the secret, never what that holds. */
 export type KeyResult = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string }
 
-/** What one isolate knows about the health of its origins. Origins go by their configured names, instants are epoch ms. */
+/** What one isolate knows about its origins. Instants are epoch ms. */
 export interface OriginHealth {
-  /** Returns true while the origin counts as one that answers badly too often. */
+  /** Returns true while every URL of the origin of that name counts as one that answers badly too often. */
   isUnhealthy(origin: string, nowMs: number): boolean
-  /** Takes the outcome of a request that was sent at `startedMs` and ended at `nowMs`. Once for each request. */
-  record(origin: string, result: OutcomeResult, startedMs: number, nowMs: number): void
+  /** Takes a request of the origin into account, once however often it is sent, so that retries are earned. */
+  countRequest(origin: Origin, nowMs: number): void
+  /** Returns true, and spends a retry, when one is left. */
+  takeRetry(origin: Origin, nowMs: number): boolean
+  /** Returns the URL for the next attempt, which was not tried while another can be asked, or how long all of them are skipped. */
+  choose(origin: Origin, tried: ReadonlySet<number>, nowMs: number): ChosenUrl
+  /** Takes the outcome of an attempt that ended at `nowMs`. Once for each. */
+  record(origin: Origin, attempt: OriginAttempt, result: OutcomeResult, nowMs: number): void
 }
+
+/** One sending of a request. */
+export interface OriginAttempt {
+  /** Index of the URL. */
+  readonly index: number
+  readonly startedMs: number
+  /** Set on the one request that finds out whether a URL is back. */
+  readonly probeId: string | undefined
+}
+
+/** `retryAfterMs` is null when nobody knows. */
+export type ChosenUrl =
+  | ({ readonly kind: "chosen" } & OriginAttempt)
+  | { readonly kind: "open"; readonly retryAfterMs: number | null }
 
 /**
  * Who fills request.cf: Cloudflare, the local edge that shares a key with this Worker, or nobody that can be believed.

@@ -30,7 +30,7 @@ const application = createApplication({
   trust: resolveTrust(environment),
   nowMs: () => Date.now(),
   fillRandom: (octets) => crypto.getRandomValues(octets),
-  originHealth: createOriginHealth(),
+  originHealth: createOriginHealth(() => Math.random()),
   directory,
   assertionKeys: config.assertion && createAssertionKeys(config.assertion, { ...environment }),
 })

@@ -133,7 +133,8 @@ export const PIPELINE = [
   {
     verb: "forward",
     stage: "origin",
-    decides: "forwards once, with proof of who asks, a deadline, streaming both ways; classifies what went wrong",
+    decides:
+      "forwards with proof of who asks, to a URL that can be asked, streaming both ways; a deadline, and retries of what may be repeated; classifies what went wrong",
     refuses: [
       "origin-unreachable",
       "origin-timeout",

@@ -6,6 +6,8 @@ import type { FieldRules } from "../core/field-rules.ts"
 import type { RouteGuard } from "../core/gate-plan.ts"
 import type { Client, ClientIndex } from "../core/identity.ts"
 import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
+import type { OriginBreaker } from "../core/origin-breaker.ts"
+import type { Choosable, RetryTerms } from "../core/origin-choice.ts"
 import type { RevocationSource } from "../core/revocation.ts"
 import type { Rewrite } from "../core/rewrite.ts"
 import type { ScopesByMethod } from "../core/scope.ts"
@@ -59,12 +61,27 @@ export interface RouteToken {
   readonly isForwarded: boolean
 }
 
+/** One of the URLs of an origin. */
+export interface OriginUrl extends Choosable {
+  readonly base: BaseUrl
+}
+
 /** A service behind the gateway. */
 export interface Origin {
   readonly name: string
-  readonly url: BaseUrl
+  /** At least one. */
+  readonly urls: readonly OriginUrl[]
+  /** Name of the binding that fetches; undefined for the network. */
+  readonly binding: string | undefined
+  /** The host that the caller asked for stands in the URL, and with it in Host. Only with a binding, which goes its own way. */
+  readonly preservesHost: boolean
   /** Longest wait for the response header, ms. */
   readonly timeoutMs: number
+  /** Longest time from sending to the last octet of the answer, ms; undefined for any. */
+  readonly totalTimeoutMs: number | undefined
+  readonly retry: RetryTerms
+  /** Of each URL by itself. */
+  readonly breaker: OriginBreaker
   /** Whom assertions to this origin are for; undefined when it gets none. */
   readonly assertion: { readonly issuer: string; readonly audience: string } | undefined
   /** Fields in which it gets the client's certificate. */

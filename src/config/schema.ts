@@ -7,6 +7,7 @@
  */
 import * as v from "valibot"
 import {
+  BREAKER_MS_MAX,
   ASSERTION_KEYS_MAX,
   BODY_LIMIT_BYTES_MAX,
   CERTIFICATE_WARNING_MS_MAX,
@@ -20,7 +21,9 @@ import {
   GUARD_FAILURES_MAX,
   GUARD_KEY_FIELD_LENGTH_MAX,
   LIMIT_SETS_MAX,
+  ORIGIN_RETRIES_MAX,
   ORIGIN_TIMEOUT_MS_MAX,
+  ORIGIN_TOTAL_TIMEOUT_MS_MAX,
   ROUTE_GUARDS_MAX,
   SERIAL_BYTES_MAX,
   TOKEN_CLOCK_TOLERANCE_MS_MAX,
@@ -47,6 +50,7 @@ import { parseSpkiPin } from "../core/spki-pin.ts"
 import { canonicalizePath, parseHost } from "../core/target.ts"
 import { parseDurationMs, parseInstantMs, parseRate } from "../core/time.ts"
 import { parseSerial, parseX509 } from "../core/x509.ts"
+import { originBinding, originBreaker, originUrls, retryStatuses } from "./schema-origins.ts"
 import { acceptedBy, flag, integer, list, oneOf, table, text, value, type Schema } from "./schema-parts.ts"
 import {
   clientClaim,
@@ -516,8 +520,16 @@ export const SCHEMAS = {
     guard: v.exactOptional(tokenGuard),
   }),
   ORIGIN: table("an origin", {
-    url: originUrl,
+    url: v.exactOptional(originUrl),
+    urls: v.exactOptional(originUrls(originUrl)),
+    binding: v.exactOptional(originBinding),
+    preserve_host: v.exactOptional(flag()),
     timeout: v.exactOptional(duration(10, ORIGIN_TIMEOUT_MS_MAX, "10s")),
+    total_timeout: v.exactOptional(duration(10, ORIGIN_TOTAL_TIMEOUT_MS_MAX, "60s")),
+    retries: v.exactOptional(integer(0, ORIGIN_RETRIES_MAX)),
+    retry_idempotent: v.exactOptional(flag()),
+    retry_statuses: v.exactOptional(retryStatuses),
+    breaker: v.exactOptional(originBreaker(duration(1, BREAKER_MS_MAX, "10s"))),
     assertion: v.exactOptional(originAssertion),
     client_cert: v.exactOptional(oneOf("rfc9440", "xfcc", "both", "none")),
   }),

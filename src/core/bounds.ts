@@ -32,6 +32,23 @@ export const RETRY_AFTER_SECONDS_DEFAULT = 1
 /** Default and longest wait for the origin's response header, in ms. */
 export const ORIGIN_TIMEOUT_MS_DEFAULT = 10_000
 export const ORIGIN_TIMEOUT_MS_MAX = 100_000
+/** Longest time to the end of an origin's answer that can be configured, in ms. */
+export const ORIGIN_TOTAL_TIMEOUT_MS_MAX = 3_600_000
+/** URLs of one origin: every choice among them looks at each. */
+export const ORIGIN_URLS_MAX = 16
+/** Largest weight of a URL. All of them together stay far below what a choice can tell apart. */
+export const ORIGIN_WEIGHT_MAX = 1_000
+/** Times one request may be sent again to an origin, by default and at most: each multiplies what an outage costs. */
+export const ORIGIN_RETRIES_DEFAULT = 1
+export const ORIGIN_RETRIES_MAX = 3
+/** Requests of an origin and isolate that earn one retry. An origin that fails gets at most a tenth more than without retries. */
+export const RETRY_REQUESTS_PER_RETRY = 10
+/** Retries per second beside those, so that an origin with few requests has them too. */
+export const RETRIES_PER_SECOND = 1
+/** Most retries that are saved up, and what an isolate begins with. */
+export const RETRIES_SAVED_MAX = 10
+/** Longest window and block of a breaker, in ms. */
+export const BREAKER_MS_MAX = 600_000
 /** Events one queue message carries at most; a message may hold 128 KB. */
 export const EVENTS_PER_MESSAGE_MAX = 100
 /** Most octets of events in one queue message, below the platform's 128 KB with room for framing. */

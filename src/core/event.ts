@@ -40,6 +40,8 @@ export interface AccessEvent {
   readonly latency_ms: number
   readonly origin?: string
   readonly origin_ms?: number
+  /** How often the request was sent to the origin; absent for once. */
+  readonly origin_attempts?: number
   /** SHA-256 of the presented leaf, lower-case hex. */
   readonly certificate_fingerprint?: string
   readonly certificate_days_left?: number

@@ -1,10 +1,10 @@
 /**
  * Whether an origin answers badly too often: the state machine of `core/guard.ts`, with an origin where a client was.
  *
- * It only tells; every request is still sent. That is the one difference from a guard: a request that is sent while the
+ * It only tells; who is skipped for it is `core/origin-breaker.ts`. That is the one difference from a guard: a request that is sent while the
  * origin counts as unhealthy belongs to the epoch that began with the block, so its answer counts once the block is over,
  * and an origin that stays down is found out again at once. Answers to requests from before the block are void, and an
- * answer during the block neither ends nor prolongs it. Pure and total; driven by `src/origin-health.ts`.
+ * answer during the block neither ends nor prolongs it. Pure and total; driven by `src/origin/origin-health.ts`.
  */
 import { ORIGIN_TIMEOUT_MS_MAX } from "./bounds.ts"
 import type { GuardConfig } from "./guard-config.ts"
@@ -13,21 +13,36 @@ import { needsOutcome, observe, recordOutcome } from "./guard.ts"
 import type { OutcomeResult } from "./outcome.ts"
 import type { ProblemCode } from "./problem.ts"
 
-/** How long an origin counts as unhealthy, in ms: as long as its failures count, so that none counts for two blocks. */
-const UNHEALTHY_MS = 10_000
+/** A guard whose blocks are all equally long. */
+export type BreakerConfig = GuardConfig & { readonly backoff: { readonly kind: "lineal"; readonly durationMs: number } }
 
-/** When an origin counts as unhealthy: 5 failures within 10 s, without a success that was asked for after them; for 10 s. */
-export const ORIGIN_BREAKER: GuardConfig = {
-  maxFailures: 5,
-  failureDurationMs: 10_000,
-  // Constant: a block that grew would outlast the outage, and there is nobody to deter.
-  backoff: { kind: "lineal", durationMs: UNHEALTHY_MS },
-  guardResetTimeoutMs: null,
-  inFlight: "optimistic",
-  // A time-out is the last outcome that an answer can have: twice the longest, because timers fire late.
-  pendingTtlMs: 2 * ORIGIN_TIMEOUT_MS_MAX,
-  successPolicy: "reset",
+/** When an origin counts as unhealthy: this many failures within `windowMs`, and for how long. Durations in ms. */
+export interface BreakerTerms {
+  readonly failures: number
+  readonly windowMs: number
+  readonly openMs: number
 }
+
+/** Returns the guard of an origin under these terms, each of them within the bounds of `core/guard-config.ts`. */
+export function createBreakerConfig({ failures, windowMs, openMs }: BreakerTerms): BreakerConfig {
+  return {
+    maxFailures: failures,
+    failureDurationMs: windowMs,
+    // Constant: a block that grew would outlast the outage, and there is nobody to deter.
+    backoff: { kind: "lineal", durationMs: openMs },
+    guardResetTimeoutMs: null,
+    inFlight: "optimistic",
+    // A time-out is the last outcome that an answer can have: twice the longest, because timers fire late.
+    pendingTtlMs: 2 * ORIGIN_TIMEOUT_MS_MAX,
+    successPolicy: "reset",
+  }
+}
+
+/** 5 failures within 10 s, without a success that was asked for after them; for 10 s. */
+export const BREAKER_TERMS_DEFAULT: BreakerTerms = { failures: 5, windowMs: 10_000, openMs: 10_000 }
+
+/** When an origin counts as unhealthy unless configured otherwise. */
+export const ORIGIN_BREAKER: BreakerConfig = createBreakerConfig(BREAKER_TERMS_DEFAULT)
 
 /** The end of a request that was sent to an origin. */
 export interface OriginAnswer {
@@ -64,15 +79,16 @@ export function recordOriginAnswer(
   result: OutcomeResult,
   startedMs: number,
   nowMs: number,
+  config: BreakerConfig = ORIGIN_BREAKER,
 ): GuardState | undefined {
-  if (!needsOutcome(ORIGIN_BREAKER, failuresOf(state), result)) return state
-  const { state: current } = observe(state, ORIGIN_BREAKER, nowMs)
+  if (!needsOutcome(config, failuresOf(state), result)) return state
+  const { state: current } = observe(state, config, nowMs)
   const { epoch, lastClosedMs } = current
   // Of the ms in which the block began nobody knows which of its requests were sent before.
-  if (lastClosedMs !== null && startedMs <= lastClosedMs - UNHEALTHY_MS) return current
+  if (lastClosedMs !== null && startedMs <= lastClosedMs - config.backoff.durationMs) return current
   const outcome = { id: ANSWER_ID, result, admission: { epoch, admittedAtMs: startedMs } }
   // Nothing is random in constant blocks.
-  const { state: next } = recordOutcome(current, ORIGIN_BREAKER, outcome, nowMs, 0)
+  const { state: next } = recordOutcome(current, config, outcome, nowMs, 0)
   // Remembered against duplicates. Every answer is recorded once, by the isolate that got it.
   return { ...next, recorded: [] }
 }

@@ -1,10 +1,10 @@
 /**
- * Stage `origin`: forwards the request once and hands the answer back, both as streams.
+ * Stage `origin`: forwards the request and hands the answer back, both as streams.
  *
- * What the two messages are made of is `src/origin/`. How each request ended is told to the register of the origins' health,
- * by the rule of `core/origin-health.ts`. An origin that asks for assertions gets no request without one.
+ * What the two messages are made of, and how often and where the request is sent, is `src/origin/`. An origin that asks for assertions gets no request without one.
  */
-import type { RouteAction } from "../config/config.ts"
+import type { Origin, OriginUrl, RouteAction } from "../config/config.ts"
+import type { BaseUrl } from "../config/schema.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { decideLength } from "../core/body-limit.ts"
 import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
@@ -12,12 +12,14 @@ import type { CorsDecision } from "../core/cors.ts"
 import { isContentUnexpected } from "../core/forwarding.ts"
 import { findAnswerFault } from "../core/header-section.ts"
 import { decideMaxForwards } from "../core/max-forwards.ts"
-import { classifyOriginAnswer, type OriginAnswer } from "../core/origin-health.ts"
+import { isRepeatable } from "../core/origin-choice.ts"
 import { matchHostRoute } from "../core/virtual-host.ts"
 import { chosenProtocol, handshakeFields } from "../core/websocket.ts"
 import { signAssertion } from "../origin/assertion.ts"
 import { limitBody } from "../origin/body-counter.ts"
+import { limitBodyTime } from "../origin/body-deadline.ts"
 import { decideRequestCors, setCorsFields } from "../origin/cors.ts"
+import { exchangeWithOrigin, type Exchanged } from "../origin/exchange.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
 import { createCallerResponse, createSwitchingResponse } from "../origin/response.ts"
 import { openBridge } from "../origin/websocket.ts"
@@ -101,16 +103,15 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     const length = body === null ? "fits" : decideLength(headers.get("content-length"), messages.requestBytesMax)
     if (length === "too-large") return refuse(c, "body-too-large", { reason: "content_length" })
     const assertion = await signAssertion(exchange, action.origin, method, assertionKeys, config.version, nowMs)
-    if (assertion?.ok === false) {
-      return refuse(c, "service-unavailable", {
-        reason: assertion.reason,
-        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
-      })
-    }
+    if (assertion?.ok === false) return refuseForNow(c, assertion.reason)
+    const { origin } = action
+    const ask = fetcherOf(c, origin)
+    if (ask === undefined) return refuseForNow(c, `binding_missing ${origin.binding}`)
     const offered = exchange.upgrade?.kind === "accepted" ? exchange.upgrade.protocols : []
     const handshake = exchange.upgrade === undefined ? [] : handshakeFields(offered)
     const deadline = new AbortController()
     let isTooLarge = false
+    let isLate = false
     const sent =
       body === null || length === "fits"
         ? body
@@ -120,59 +121,85 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
             deadline.abort()
           })
     const caller = c.req.raw.signal
-    const request = createOriginRequest(
-      c.req.raw,
-      exchange,
-      action.origin,
-      action.forwardHeaders,
-      messages.requestFields,
-      sent,
-      [...createGatewayFields(c.req.raw, exchange, action.origin, config, assertion?.text), ...handshake],
-      // The caller's departure ends the call of the origin, too.
-      AbortSignal.any([caller, deadline.signal]),
-    )
+    const fields = [...createGatewayFields(c.req.raw, exchange, origin, config, assertion?.text), ...handshake]
+    // The caller's departure ends the call of the origin, too.
+    const signal = AbortSignal.any([caller, deadline.signal])
+    const baseOf = ({ base }: OriginUrl): BaseUrl =>
+      origin.preservesHost ? { ...base, authority: required(exchange.host, "host") } : base
     const startedMs = nowMs()
-    const recordEnd = (answer: OriginAnswer): void => {
-      const endedMs = nowMs()
-      exchange.originMs = endedMs - startedMs
-      originHealth.record(action.origin.name, classifyOriginAnswer(answer), startedMs, endedMs)
-    }
-    let isLate = false
     const timer = setTimeout(() => {
       isLate = true
       deadline.abort()
-    }, action.origin.timeoutMs)
-    try {
-      const answer = await fetch(request, AS_ENCODED)
-      const { webSocket } = answer
-      if (webSocket !== null) {
-        const switched = switchProtocols(c, action, answer, webSocket, offered)
-        recordEnd({ status: answer.status, isAborted: false })
-        return switched
-      }
-      // Only an origin that says so switches; every other answer to a handshake is an answer like any other.
-      const scope = { base: action.origin.url, host: headers.get("host") ?? required(exchange.host, "host") }
-      const created = await createCallerResponse(answer, method, messages, scope, () => deadline.abort())
-      recordEnd({ status: answer.status, isAborted: false })
-      if (!created.ok) return refuse(c, "origin-invalid-response", { reason: created.reason })
-      exchange.outcome = "forwarded"
-      return created.response
-    } catch (error) {
-      if (isTooLarge) {
-        recordEnd({ problem: "body-too-large", status: null, isAborted: false })
-        return refuse(c, "body-too-large", { reason: "chunked" })
-      }
-      const problem = isLate ? "origin-timeout" : "origin-unreachable"
-      recordEnd({ problem, status: null, isAborted: !isLate && caller.aborted })
-      if (isLate) return refuse(c, "origin-timeout", { reason: `no_answer_in_${action.origin.timeoutMs}_ms` })
-      if (caller.aborted) {
-        exchange.outcome = "aborted"
-        exchange.reason = "client_gone"
-        return new Response(null, { status: CLIENT_CLOSED_REQUEST })
-      }
+    }, origin.timeoutMs)
+    const exchanged = await exchangeWithOrigin({
+      origin,
+      health: originHealth,
+      isRepeatable: isRepeatable(method, body !== null, origin.retry),
+      prepare: (url) => {
+        const { forwardHeaders } = action
+        const rules = messages.requestFields
+        return createOriginRequest(c.req.raw, exchange, baseOf(url), forwardHeaders, rules, sent, fields, signal)
+      },
+      ask,
+      ended: () => (isTooLarge ? "too-large" : isLate ? "late" : caller.aborted ? "caller-gone" : undefined),
+      nowMs,
+      onAttempt: () => (exchange.originAttempts = (exchange.originAttempts ?? 0) + 1),
+    })
+    clearTimeout(timer)
+    if (exchanged.kind === "skipped") return refuseForNow(c, "breaker_open", exchanged.retryAfterMs)
+    exchange.originMs = nowMs() - startedMs
+    if (exchanged.kind === "failed") return answerFailure(c, origin, exchanged)
+    const { answer, url } = exchanged
+    const { webSocket } = answer
+    // Only an origin that says so switches; every other answer to a handshake is an answer like any other.
+    if (webSocket !== null) return switchProtocols(c, action, answer, webSocket, offered)
+    const scope = { base: baseOf(url), host: headers.get("host") ?? required(exchange.host, "host") }
+    const created = await createCallerResponse(answer, method, messages, scope, () => deadline.abort())
+    if (!created.ok) return refuse(c, "origin-invalid-response", { reason: created.reason })
+    exchange.outcome = "forwarded"
+    if (origin.totalTimeoutMs === undefined) return created.response
+    const restMs = startedMs + origin.totalTimeoutMs - nowMs()
+    const bounded = limitBodyTime(created.response, restMs, () => deadline.abort())
+    // Without this the platform would drop the timer once it needs nothing but the octets.
+    c.executionCtx.waitUntil(bounded.delivered)
+    return bounded.response
+  }
+}
+
+/** What sends requests to the origin; undefined when its binding is none. */
+function fetcherOf(c: GatewayContext, { binding }: Origin): ((request: Request) => Promise<Response>) | undefined {
+  if (binding === undefined) return async (request) => fetch(request, AS_ENCODED)
+  // Configuration names it, so no type knows it. What is there may be anything.
+  const bound = (c.env as unknown as Readonly<Record<string, unknown>>)[binding]
+  return isFetcher(bound) ? async (request) => bound.fetch(request, AS_ENCODED) : undefined
+}
+
+function isFetcher(bound: unknown): bound is Fetcher {
+  return typeof bound === "object" && bound !== null && typeof (bound as Partial<Fetcher>).fetch === "function"
+}
+
+/** Refuses what may pass later. */
+function refuseForNow(c: GatewayContext, reason: string, retryAfterMs: number | null = null): Response {
+  const seconds = retryAfterMs === null ? RETRY_AFTER_SECONDS_DEFAULT : Math.max(1, Math.ceil(retryAfterMs / 1_000))
+  return refuse(c, "service-unavailable", { reason, fields: [["Retry-After", String(seconds)]] })
+}
+
+/** Answers in the place of an origin that did not. */
+function answerFailure(
+  c: GatewayContext,
+  { timeoutMs }: Origin,
+  { cause, error }: Extract<Exchanged, { readonly kind: "failed" }>,
+): Response {
+  switch (cause) {
+    case "too-large":
+      return refuse(c, "body-too-large", { reason: "chunked" })
+    case "late":
+      return refuse(c, "origin-timeout", { reason: `no_answer_in_${timeoutMs}_ms` })
+    case "caller-gone":
+      c.var.exchange.outcome = "aborted"
+      c.var.exchange.reason = "client_gone"
+      return new Response(null, { status: CLIENT_CLOSED_REQUEST })
+    case "unreachable":
       return refuse(c, "origin-unreachable", { reason: error instanceof Error ? error.message : "fetch_failed" })
-    } finally {
-      clearTimeout(timer)
-    }
   }
 }

@@ -75,6 +75,7 @@ function createEvent(
     guardUntold,
     host,
     ipLimit,
+    originAttempts,
     originMs,
     originUnhealthy,
     path,
@@ -106,6 +107,7 @@ function createEvent(
     ...(route?.action.kind === "forward" && originMs !== undefined
       ? { origin: route.action.origin.name, origin_ms: originMs }
       : {}),
+    ...(originAttempts === undefined || originAttempts === 1 ? {} : { origin_attempts: originAttempts }),
     ...(certificate === undefined
       ? {}
       : {

@@ -5,6 +5,7 @@
  * canonical, also where a route rewrites it (`core/rewrite.ts`): it starts with exactly one slash and holds no backslash, so it can change neither host nor scheme.
  */
 import type { Config, Origin } from "../config/config.ts"
+import type { BaseUrl } from "../config/schema.ts"
 import { required, type Exchange } from "../context.ts"
 import { decideMaxForwards } from "../core/max-forwards.ts"
 import { applyFieldRules, type FieldRules } from "../core/field-rules.ts"
@@ -16,6 +17,7 @@ import { formatXfcc } from "../core/xfcc.ts"
 /**
  * Returns the request. Redirects are the caller's to follow, and no answer is ever stored.
  *
+ * @param url of the origin
  * @param allowed the route's allow-list of fields; undefined lets every field pass that no rule removes
  * @param rules what the route sets and removes, before the gateway adds its own
  * @param body the content to send, null for none
@@ -25,14 +27,13 @@ import { formatXfcc } from "../core/xfcc.ts"
 export function createOriginRequest(
   inbound: Request,
   exchange: Exchange,
-  origin: Origin,
+  url: BaseUrl,
   allowed: ReadonlySet<string> | undefined,
   rules: FieldRules,
   body: ReadableStream<Uint8Array> | null,
   fields: readonly (readonly [name: string, value: string])[],
   signal: AbortSignal,
 ): Request {
-  const { url } = origin
   const target = `${url.scheme}://${url.authority}${url.path}${required(exchange.originPath, "originPath")}${exchange.query ?? ""}`
   const request = new Request(target, {
     method: inbound.method,

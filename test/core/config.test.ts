@@ -197,17 +197,17 @@ describe("a valid configuration", () => {
   })
 
   test("has origins in parts, with a time-out", () => {
-    expect(config.origins).toEqual([
+    expect(config.origins).toMatchObject([
       {
         name: "bank",
-        url: { scheme: "http", authority: "127.0.0.1:9000", path: "/base", isLoopback: true },
+        urls: [{ base: { scheme: "http", authority: "127.0.0.1:9000", path: "/base", isLoopback: true } }],
         timeoutMs: 5_000,
         assertion: undefined,
         clientCert: "rfc9440",
       },
       {
         name: "core",
-        url: { scheme: "https", authority: "core.bank.example", path: "", isLoopback: false },
+        urls: [{ base: { scheme: "https", authority: "core.bank.example", path: "", isLoopback: false } }],
         timeoutMs: 10_000,
         assertion: undefined,
         clientCert: "rfc9440",

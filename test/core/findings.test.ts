@@ -32,6 +32,7 @@ const ENVIRONMENT: WranglerEnvironment = {
   sqliteClasses: ["ClientGate"],
   crons: [],
   rateLimits: [{ name: "IP_LIMIT", simple: { period: 10 } }],
+  fetchers: new Map(),
   queueProducers: [{ binding: "EVENTS", queue: "events" }],
   queueConsumers: [{ queue: "events", dead_letter_queue: "dead" }],
 }

@@ -24,7 +24,7 @@ beforeAll(async () => {
     overrides: {
       ORIGINS: {
         bank: { url: "http://127.0.0.1:9000" },
-        raw: { url: origin.url, timeout: `${TIMEOUT_MS}ms` },
+        raw: { url: origin.url, timeout: `${TIMEOUT_MS}ms`, retries: 0 },
         patient: { url: origin.url },
         closed: { url: closed.url },
       },

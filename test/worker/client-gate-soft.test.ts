@@ -4,6 +4,7 @@
  * origins that the test fills, and a clock that it moves.
  */
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
+import { required } from "../../src/context.ts"
 import { answering, createGuarded, fail, replaceQueue, reportOf, statusesOf, type GuardedParts } from "./guarded.ts"
 import { ask, createGateway, type TestGateway } from "./harness.ts"
 
@@ -21,9 +22,10 @@ afterEach(() => {
   vi.useRealTimers()
 })
 
-function makeUnhealthy({ originHealth }: TestGateway): void {
-  const nowMs = Date.now()
-  for (let i = 0; i < 5; i++) originHealth.record("stub", "failure", nowMs, nowMs)
+function makeUnhealthy({ config, originHealth }: TestGateway): void {
+  const attempt = { index: 0, startedMs: Date.now(), probeId: undefined }
+  const stub = required(config.origins[0], "stub")
+  for (let i = 0; i < 5; i++) originHealth.record(stub, attempt, "failure", attempt.startedMs)
 }
 
 type SoftParts = Omit<GuardedParts, "overrides"> & { readonly overrides?: Readonly<Record<string, unknown>> }

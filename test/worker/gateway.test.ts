@@ -18,7 +18,7 @@ test("createApplication() runs the stages in the order of the pipeline", () => {
     trust: { kind: "nobody" },
     nowMs: () => 0,
     fillRandom: (octets) => octets,
-    originHealth: createOriginHealth(),
+    originHealth: createOriginHealth(() => 0),
     directory: createEmbeddedDirectory(createGateway().config),
   })
   const names = application.routes.map(({ handler }) => handler.name)

@@ -156,7 +156,7 @@ export function createGateway(
   const loaded = loadConfig(variables(name, typeof overrides === "function" ? overrides(name) : overrides))
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
   const { config } = loaded
-  const originHealth = createOriginHealth()
+  const originHealth = createOriginHealth(() => 0)
   const application = createApplication({
     config,
     trust: options.trust ?? { kind: "cloudflare" },

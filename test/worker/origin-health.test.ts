@@ -6,7 +6,7 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers"
 import { Hono } from "hono"
 import { expect, test, vi } from "vitest"
-import type { GatewayEnv } from "../../src/context.ts"
+import { required, type GatewayEnv } from "../../src/context.ts"
 import { createAccessLogStage } from "../../src/observe/access-log.ts"
 import { createEmbeddedDirectory } from "../../src/client-directory.ts"
 import { createOriginHealth } from "../../src/origin/origin-health.ts"
@@ -15,12 +15,13 @@ import { createGateway, createRequest, fixtures, writtenLines } from "./harness.
 const CLOSED = { ORIGINS: { stub: { url: `http://127.0.0.1:${fixtures.closedPort}` } } }
 
 test("an origin that nobody has asked is healthy", () => {
-  expect(createOriginHealth().isUnhealthy("bank", 0)).toBe(false)
+  expect(createOriginHealth(() => 0).isUnhealthy("bank", 0)).toBe(false)
 })
 
 test("one origin's failures say nothing about another", () => {
-  const health = createOriginHealth()
-  for (let i = 0; i < 5; i++) health.record("bank", "failure", 0, 0)
+  const health = createOriginHealth(() => 0)
+  const bank = { ...required(createGateway().config.origins[0], "origin"), name: "bank" }
+  for (let i = 0; i < 5; i++) health.record(bank, { index: 0, startedMs: 0, probeId: undefined }, "failure", 0)
   expect([health.isUnhealthy("bank", 0), health.isUnhealthy("ledger", 0)]).toEqual([true, false])
 })
 
@@ -89,7 +90,7 @@ test.each([
       trust: { kind: "nobody" },
       nowMs: () => 1_798_761_600_000,
       fillRandom: (octets) => octets,
-      originHealth: createOriginHealth(),
+      originHealth: createOriginHealth(() => 0),
       directory: createEmbeddedDirectory(createGateway().config),
     }),
   )

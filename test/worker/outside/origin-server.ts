@@ -54,7 +54,10 @@ export async function startOrigin(trapPort: number): Promise<OriginServer> {
     response.on("error", () => {})
     response.on("close", () => (recording.isAborted = !response.writableFinished))
     const name = /([^/?]*)(?:\?.*)?$/.exec(target)?.[1] ?? ""
-    const behave = BEHAVIOURS[name] ?? echo
+    const room = /^\/([^/?]*)\//.exec(target)?.[1] ?? ""
+    // Counted for each gateway and room, so that two URLs of one origin fail by themselves.
+    const visits = (recordings.get(gateway) ?? []).filter((other) => other.target.startsWith(`/${room}/`)).length
+    const behave = (ROOMS[room]?.(visits) === true ? BEHAVIOURS["reset"] : BEHAVIOURS[name]) ?? echo
     const released = new Promise<void>((resolve) => waiting.set(gateway, [...(waiting.get(gateway) ?? []), resolve]))
     behave(request, response, { recording, released, trapPort })
   })
@@ -94,6 +97,12 @@ function echo(request: IncomingMessage, response: ServerResponse, { recording }:
     response.writeHead(200, { "Content-Type": "application/json", ETag: '"1"' })
     response.end(JSON.stringify(recording))
   })
+}
+
+/** Origin URLs that end in one of these reset connections before any answer, whatever is asked: always, or every other time. */
+const ROOMS: Readonly<Record<string, (visits: number) => boolean>> = {
+  down: () => true,
+  flapping: (visits) => visits % 2 === 1,
 }
 
 const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
