@@ -159,8 +159,8 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     exchange.outcome = "forwarded"
     if (origin.totalTimeoutMs === undefined) return created.response
     const restMs = startedMs + origin.totalTimeoutMs - nowMs()
-    const bounded = limitBodyTime(created.response, restMs, () => deadline.abort())
-    // Without this the platform would drop the timer once it needs nothing but the octets.
+    const bounded = limitBodyTime(created.response, restMs)
+    // The pipe and its timer are work of this request until the body is out.
     c.executionCtx.waitUntil(bounded.delivered)
     return bounded.response
   }

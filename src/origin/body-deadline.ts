@@ -12,11 +12,10 @@ export interface BoundedAnswer {
 }
 
 /**
- * Returns the answer with a body that breaks off after `restMs`, which may have passed already.
- *
- * @param onLate called once then, to end the call of the origin
+ * Returns the answer with a body that breaks off after `restMs`, which may have passed already. The call of the origin ends with
+ * the pipe.
  */
-export function limitBodyTime(response: Response, restMs: number, onLate: () => void): BoundedAnswer {
+export function limitBodyTime(response: Response, restMs: number): BoundedAnswer {
   const { body, headers, status, statusText } = response
   if (body === null) return { response, delivered: Promise.resolve() }
   const late = new AbortController()
@@ -26,7 +25,6 @@ export function limitBodyTime(response: Response, restMs: number, onLate: () => 
   const timer = setTimeout(
     () => {
       late.abort(new Error("total_timeout"))
-      onLate()
     },
     Math.max(0, restMs),
   )

@@ -82,10 +82,7 @@ async function attempt(
   }
 }
 
+/** No header at all, or a status that is as good as none. Whether it was ended from here is asked beside this. */
 function isWorthRepeating(result: Exchanged, { retry }: Origin): boolean {
-  return result.kind === "failed" ? result.cause === "unreachable" : isRetried(result, retry.statuses)
-}
-
-function isRetried(result: Exchanged, statuses: ReadonlySet<number>): boolean {
-  return result.kind === "answered" && statuses.has(result.answer.status)
+  return result.kind === "failed" || (result.kind === "answered" && retry.statuses.has(result.answer.status))
 }

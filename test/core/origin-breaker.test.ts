@@ -99,6 +99,15 @@ describe("a URL", () => {
     },
   )
 
+  test("learns nothing from a probe whose place had been given to another one", () => {
+    const scene = failed(3)
+    scene.probe("slow", OPENED_MS + 2_000)
+    scene.probe("next", OPENED_MS + 3_000)
+    scene.answer("success", OPENED_MS + 3_000, OPENED_MS + 3_001, "next")
+    scene.answer("failure", OPENED_MS + 2_000, OPENED_MS + 3_002, "slow")
+    expect([scene.standing(OPENED_MS + 3_002).kind, scene.failures()]).toEqual(["closed", 0])
+  })
+
   test("that only tells is blocked and stays closed", () => {
     const scene = failed(3, createOriginBreaker(TERMS, false, TIMEOUT_MS))
     expect([scene.standing(OPENED_MS).kind, scene.isBlocked(OPENED_MS), scene.isBlocked(OPENED_MS + 2_000)]).toEqual([

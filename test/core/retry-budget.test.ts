@@ -43,6 +43,22 @@ describe("takeRetry()", () => {
     expect(takeRetry(spent(), NOW_MS + ms).isAllowed).toBe(isAllowed)
   })
 
+  test("earns from every ms once", () => {
+    const { budget, isAllowed } = takeRetry(spent(), NOW_MS + 1_000)
+    expect([isAllowed, takeRetry(budget, NOW_MS + 1_000).isAllowed]).toEqual([true, false])
+    expect(takeRetry(budget, NOW_MS + 1_999).isAllowed).toBe(false)
+  })
+
+  test.each([
+    [
+      "requests",
+      (budget: RetryBudget) => Array.from({ length: 1_000 }).reduce<RetryBudget>((b) => earnRetry(b, NOW_MS), budget),
+    ],
+    ["time", (budget: RetryBudget) => earnRetry(budget, NOW_MS + 86_400_000)],
+  ])("saves no more than the bound from any number of %s", (_, earn) => {
+    expect(earn(spent()).units).toBe(createRetryBudget(NOW_MS).units)
+  })
+
   test("earns nothing from a clock that steps back and forth", () => {
     let budget = spent()
     for (let i = 0; i < 100; i += 1) {
@@ -57,10 +73,13 @@ describe("takeRetry()", () => {
   })
 
   test("PRX-12 in no stretch of time allows more than its requests and its time have earned beside what was saved", () => {
-    const steps = fc.array(fc.record({ waitMs: fc.nat({ max: 700 }), kind: fc.constantFrom("request", "retry") }), {
-      minLength: 1,
-      maxLength: 400,
-    })
+    const steps = fc.array(
+      fc.record({ waitMs: fc.nat({ max: 300 }), kind: fc.constantFrom("request", "retry", "retry", "retry") }),
+      {
+        minLength: 100,
+        maxLength: 400,
+      },
+    )
     fc.assert(
       fc.property(steps, fc.nat(400), (history, skip) => {
         let budget = createRetryBudget(NOW_MS)

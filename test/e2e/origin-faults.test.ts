@@ -27,11 +27,13 @@ beforeAll(async () => {
         raw: { url: origin.url, timeout: `${TIMEOUT_MS}ms`, retries: 0 },
         patient: { url: origin.url },
         closed: { url: closed.url },
+        timed: { url: origin.url, timeout: `${TIMEOUT_MS}ms`, total_timeout: `${TIMEOUT_MS}ms` },
       },
       LIMITS: { standard: { rate: "1000/s", burst: 1_000 } },
       ROUTES: [
         { prefix: "/raw", origin: "raw", limits: "standard" },
         { prefix: "/patient", origin: "patient", limits: "standard" },
+        { prefix: "/timed", origin: "timed", limits: "standard" },
         { prefix: "/closed", origin: "closed", limits: "standard" },
       ],
     },
@@ -167,6 +169,22 @@ describe("inside its body, an origin that", () => {
       setTimeout(() => socket.end("def"), TIMEOUT_MS + 100)
     })
     expect([answer.body.toString(), answer.isComplete]).toEqual(["abcdef", true])
+  })
+
+  test.each([
+    ["with a length", "Content-Length: 6\r\n\r\nabc"],
+    ["in chunks", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"],
+  ])("PRX-11 %s is not done by total_timeout breaks the caller's transfer, and its call ends", async (_, begun) => {
+    const ended = Promise.withResolvers<void>()
+    const { answer } = await meet(
+      (socket) => {
+        socket.once("close", () => ended.resolve())
+        socket.write(`${HEAD}${begun}`)
+      },
+      REQUEST.replace("/raw", "/timed"),
+    )
+    expect(gist(answer)).toEqual(BROKEN)
+    await ended.promise
   })
 
   test("answers HEAD with a body has it cut off", async () => {
