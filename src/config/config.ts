@@ -14,7 +14,7 @@ import type { ScopesByMethod } from "../core/scope.ts"
 import type { TokenTerms } from "../core/access-token.ts"
 import type { HostRoute, HostTable } from "../core/virtual-host.ts"
 import type { WebSocketTerms } from "../core/websocket.ts"
-import type { BaseUrl } from "./schema.ts"
+import type { BaseUrl } from "./schema-names.ts"
 
 /** A client, and how its limits differ from those of the others. `place` is where it stands, such as `CLIENTS[2]`. */
 export interface ConfiguredClient extends Client, ClientLimits {

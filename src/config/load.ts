@@ -19,7 +19,8 @@ import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-l
 import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
 import { resolveAuthorizationServer } from "./resolve-tokens.ts"
-import { SCHEMAS, TABLE_NAME, type Parsed } from "./schema.ts"
+import { TABLE_NAME } from "./schema-names.ts"
+import { SCHEMAS, type Parsed } from "./schema.ts"
 
 export type { ConfigError } from "./report.ts"
 

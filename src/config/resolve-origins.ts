@@ -7,7 +7,8 @@ import { createOriginBreaker } from "../core/origin-breaker.ts"
 import { BREAKER_TERMS_DEFAULT } from "../core/origin-health.ts"
 import type { AssertionIssuer, Origin, OriginUrl } from "./config.ts"
 import type { Report } from "./report.ts"
-import type { BaseUrl, Parsed } from "./schema.ts"
+import type { Parsed } from "./schema.ts"
+import type { BaseUrl } from "./schema-names.ts"
 
 /** What `GATEWAY.assertion` has to say before anything can be asserted or published, in words. */
 export const ASSERTION_NEEDED = 'GATEWAY.assertion = { issuer = "https://...", keys = ["ASSERTION_KEY"] }'

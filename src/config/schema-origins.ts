@@ -4,7 +4,7 @@
  */
 import * as v from "valibot"
 import { GUARD_FAILURES_MAX, ORIGIN_URLS_MAX, ORIGIN_WEIGHT_MAX } from "../core/bounds.ts"
-import type { BaseUrl } from "./schema.ts"
+import type { BaseUrl } from "./schema-names.ts"
 import { flag, integer, table, text, value, type Schema } from "./schema-parts.ts"
 
 const BINDING = /^[A-Z][A-Z0-9_]{0,63}$/

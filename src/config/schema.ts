@@ -1,7 +1,7 @@
 /**
  * The shape of every configuration variable: which keys it has, what each accepts, what it becomes.
  *
- * Made of the parts of `schema-parts.ts`, which say what would be accepted. Unknown keys are errors. References between
+ * Made of the parts of `schema-parts.ts` and the values of `schema-names.ts`, `schema-certificates.ts` and `schema-tokens.ts`, which say what would be accepted. Unknown keys are errors. References between
  * variables and everything that needs more than one value are checked in `config/load.ts`. Built on valibot: it reports
  * all issues of a value at once, and is 1.3 KB.
  */
@@ -25,7 +25,6 @@ import {
   ORIGIN_TIMEOUT_MS_MAX,
   ORIGIN_TOTAL_TIMEOUT_MS_MAX,
   ROUTE_GUARDS_MAX,
-  SERIAL_BYTES_MAX,
   TOKEN_CLOCK_TOLERANCE_MS_MAX,
   TOKEN_KEYS_STALE_MS_MAX,
   TOKEN_LIFETIME_MS_MAX,
@@ -34,24 +33,42 @@ import {
   WEBSOCKET_RECHECK_MS_MAX,
 } from "../core/bounds.ts"
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
-import { normalizeKeyId } from "../core/certificate.ts"
-import { formatRfc4514, nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
 import { parseWebOrigin } from "../core/cors.ts"
 import { refuseKeyField } from "../core/key-field.ts"
 import { parseOutcomeRules } from "../core/outcome.ts"
-import { decodePem } from "../core/pem.ts"
-import { parsePrintedName } from "../core/printed-name.ts"
 import { METHODS } from "../core/route.ts"
-import { checkRouteRegex } from "../core/route-regex.ts"
-import { normalizeDnsName, normalizeEmail } from "../core/san-name.ts"
 import { parseSizeBytes } from "../core/size.ts"
-import { isWorkloadId } from "../core/spiffe-id.ts"
-import { parseSpkiPin } from "../core/spki-pin.ts"
-import { canonicalizePath, parseHost } from "../core/target.ts"
-import { parseDurationMs, parseInstantMs, parseRate } from "../core/time.ts"
-import { parseSerial, parseX509 } from "../core/x509.ts"
+import { parseInstantMs, parseRate } from "../core/time.ts"
+import {
+  caCertificate,
+  crlUrl,
+  fingerprint,
+  keyId,
+  sanDns,
+  sanEmail,
+  sanUri,
+  serial,
+  spiffeId,
+  spki,
+  subject,
+} from "./schema-certificates.ts"
+import {
+  canonicalPath,
+  duration,
+  HEADER_NAME,
+  headerName,
+  host,
+  id,
+  jwksUrl,
+  method,
+  originUrl,
+  parseBaseUrl,
+  reference,
+  routeRegex,
+  sinkUrl,
+} from "./schema-names.ts"
 import { originBinding, originBreaker, originUrls, retryStatuses } from "./schema-origins.ts"
-import { acceptedBy, flag, integer, list, oneOf, table, text, value, type Schema } from "./schema-parts.ts"
+import { acceptedBy, flag, integer, list, oneOf, type Schema, table, text, value } from "./schema-parts.ts"
 import {
   clientClaim,
   oauthClients,
@@ -62,168 +79,6 @@ import {
   tokenIssuer,
   tokenTypes,
 } from "./schema-tokens.ts"
-
-const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
-const ID_ACCEPTS =
-  "1 to 64 lower-case letters, digits, dots, underscores or hyphens, starting and ending with a letter or digit"
-/** Canonical client ids name Durable Objects, header values and label values: one narrow grammar suits all. */
-const id = text(ID_ACCEPTS, (input) => (ID.test(input) ? input : undefined))
-/** A name that another variable defines; whether it does, and which ones it does, is said where it is resolved. */
-const reference = (variable: string): Schema<string> => text(`a name defined in ${variable}`, (input) => input)
-/** A name in a table of names: limits, origins, issuers. */
-export const TABLE_NAME = { test: (name: string): boolean => ID.test(name), accepts: ID_ACCEPTS }
-
-const duration = (minMs: number, maxMs: number, example: string): Schema<number> =>
-  text(`a duration from ${minMs} ms to ${maxMs} ms, such as "${example}" (units ms, s, m, h, d)`, (input) => {
-    const durationMs = parseDurationMs(input)
-    return durationMs !== undefined && durationMs >= minMs && durationMs <= maxMs ? durationMs : undefined
-  })
-
-const host = text('a host name in lower case without port, such as "api.bank.example"', (input) => {
-  const parsed = parseHost(input)
-  return parsed !== undefined && parsed.port === undefined && parsed.host === input ? input : undefined
-})
-
-const canonicalPath = text(
-  'a path in canonical form, such as "/accounts" (no dot or empty segments, no encoded slash)',
-  (input) => {
-    if (/[?#]/.test(input)) return { refused: "a path without query and fragment" }
-    const canonical = canonicalizePath(input)
-    if (!canonical.ok) return undefined
-    return canonical.path === input
-      ? input
-      : { refused: `the path in canonical form: ${JSON.stringify(canonical.path)}` }
-  },
-)
-
-const routeRegex = text('a regular expression anchored with ^ and $, such as "^/v[0-9]+/items$"', (input) => {
-  const checked = checkRouteRegex(input)
-  return checked.ok ? { regex: checked.regex, source: input } : { refused: checked.expected }
-})
-
-const method = oneOf(...METHODS)
-
-const HEADER_NAME = /^[a-z0-9]+(?:-[a-z0-9]+)*$/
-const headerName = text("a header field name in lower case: letters, digits, hyphens", (input) =>
-  HEADER_NAME.test(input) ? input : undefined,
-)
-
-const LOOPBACK = /^(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])$/
-/** The parts of an absolute http(s) URL that the gateway builds on. */
-export interface BaseUrl {
-  readonly scheme: "http" | "https"
-  /** Host and port as written. */
-  readonly authority: string
-  /** Path without a trailing slash; "" for the root. */
-  readonly path: string
-  readonly isLoopback: boolean
-}
-
-function parseBaseUrl(input: string): BaseUrl | undefined {
-  const match = /^(https?):\/\/([^/?#]+)(\/[^?#]*)?$/.exec(input)
-  const authority = match?.[2] ?? ""
-  const parsed = parseHost(authority)
-  const canonical = canonicalizePath(match?.[3] ?? "/")
-  if (match === null || parsed === undefined || !canonical.ok) return undefined
-  return {
-    scheme: match[1] === "https" ? "https" : "http",
-    authority,
-    path: canonical.path.replace(/\/$/, ""),
-    isLoopback: LOOPBACK.test(parsed.host),
-  }
-}
-
-const originUrl = text(
-  'an http or https URL without query and user information, such as "https://core.bank.example"',
-  parseBaseUrl,
-)
-
-const sinkUrl = text(
-  'an https URL, or an http URL on loopback, such as "https://collector.example/v1/logs"',
-  (input) => {
-    const url = parseBaseUrl(input)
-    if (url === undefined) return undefined
-    // Events name clients and paths: they cross a network only encrypted.
-    return url.scheme === "https" || url.isLoopback
-      ? input
-      : { refused: "https: events leave the machine encrypted (http is for loopback only)" }
-  },
-)
-
-const jwksUrl = text(
-  "the https URL of the key set of the authorization server, or an http URL on loopback, without query",
-  (input) => {
-    const url = parseBaseUrl(input)
-    if (url === undefined) return undefined
-    // Whoever could answer in its place would sign tokens for everybody.
-    return url.scheme === "https" || url.isLoopback ? input : { refused: "https (http is for loopback only)" }
-  },
-)
-
-const keyId = text('the subject key identifier of the CA in hex, such as "27846e5e89a3c0f4..."', (input) => {
-  const hex = normalizeKeyId(input)
-  return hex !== undefined && hex.length >= 16 && hex.length <= 128 ? hex : undefined
-})
-
-/** Becomes the spelling of `core/x509.ts`. */
-const serial = text(
-  `the serial number of a certificate: 1 to ${SERIAL_BYTES_MAX} octets in hex, colons allowed, such as "4A:1B:0C"`,
-  parseSerial,
-)
-
-const caCertificate = text('the certificate of the CA as PEM: one block "-----BEGIN CERTIFICATE-----"', (input) => {
-  const octets = Uint8Array.from(input, (char) => Math.min(char.charCodeAt(0), 0xff))
-  const der = decodePem(octets, ["CERTIFICATE"])
-  if (der === undefined) return undefined
-  const facts = parseX509(der)
-  if (facts === undefined) return { refused: "a certificate that is not damaged" }
-  return facts.isCa ? facts : { refused: "the certificate of a CA; this one is none (basicConstraints)" }
-})
-
-const crlUrl = text(
-  'an http or https URL without user information and fragment, such as "http://crl.partners.example/ca.crl"',
-  (input) => {
-    const match = /^https?:\/\/([^/?#@]+)(?:[/?][\x21-\x7e]*)?$/.exec(input)
-    return match === null || input.includes("#") || parseHost(match[1] ?? "") === undefined ? undefined : input
-  },
-)
-
-const fingerprint = text("the SHA-256 of the certificate: 64 hex digits, colons allowed", (input) => {
-  const hex = normalizeKeyId(input)
-  return hex?.length === 64 ? hex : undefined
-})
-
-const subject = text('a distinguished name as RFC 4514 writes it, such as "CN=client-a,O=Acme,C=JP"', (input) => {
-  const parsed = parseRfc4514(input)
-  if (!("error" in parsed)) return { text: input, key: nameKey(parsed.name) }
-  // The one-line form is copied from dashboards and logs; read back it is a guess, so it is shown and not taken.
-  const oneLine = parsePrintedName(input, "legacy") ?? []
-  const hint =
-    oneLine.length === 0 ? "" : `; if it means what it seems to, that is ${JSON.stringify(formatRfc4514(oneLine))}`
-  return { refused: `a distinguished name as RFC 4514 writes it; this one ${parsed.error}${hint}` }
-})
-
-const sanUri = text(
-  'the URI in the certificate, such as "spiffe://partners.example/acme" (visible ASCII, scheme first)',
-  (input) => (/^[a-z][a-z0-9+.-]*:[\x21-\x7e]+$/.test(input) ? input : undefined),
-)
-
-const spki = text(
-  "the SHA-256 of the certificate's SubjectPublicKeyInfo: 64 hex digits, or base64 as a pin of RFC 7469 has it",
-  parseSpkiPin,
-)
-
-const sanDns = text(
-  'the DNS name in the certificate, such as "client.acme.example" (ASCII, no wildcard, no trailing dot)',
-  normalizeDnsName,
-)
-
-const sanEmail = text('the mail address in the certificate, such as "gateway@acme.example" (ASCII)', normalizeEmail)
-
-const spiffeId = text(
-  'a SPIFFE id with a path, such as "spiffe://partners.example/acme" (lower-case trust domain; letters, digits, dots, hyphens, underscores)',
-  (input) => (isWorkloadId(input) ? input : undefined),
-)
 
 /** TOML has dates of its own; what reads the file for the command line hands them over as objects that print as RFC 3339. */
 const instant = value(

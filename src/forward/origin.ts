@@ -4,7 +4,7 @@
  * What the two messages are made of, and how often and where the request is sent, is `src/origin/`. An origin that asks for assertions gets no request without one.
  */
 import type { Origin, OriginUrl, RouteAction } from "../config/config.ts"
-import type { BaseUrl } from "../config/schema.ts"
+import type { BaseUrl } from "../config/schema-names.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { decideLength } from "../core/body-limit.ts"
 import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
@@ -142,12 +142,13 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       },
       ask,
       ended: () => (isTooLarge ? "too-large" : isLate ? "late" : caller.aborted ? "caller-gone" : undefined),
+      startedMs,
       nowMs,
       onAttempt: () => (exchange.originAttempts = (exchange.originAttempts ?? 0) + 1),
     })
     clearTimeout(timer)
     if (exchanged.kind === "skipped") return refuseForNow(c, "breaker_open", exchanged.retryAfterMs)
-    exchange.originMs = nowMs() - startedMs
+    exchange.originMs = exchanged.endedMs - startedMs
     if (exchanged.kind === "failed") return answerFailure(c, origin, exchanged)
     const { answer, url } = exchanged
     const { webSocket } = answer

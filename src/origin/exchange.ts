@@ -14,10 +14,15 @@ export type Ended = "late" | "caller-gone" | "too-large"
 
 /** How an exchange ended. */
 export type Exchanged =
-  | { readonly kind: "answered"; readonly answer: Response; readonly url: OriginUrl }
+  | { readonly kind: "answered"; readonly answer: Response; readonly url: OriginUrl; readonly endedMs: number }
   /** Every URL is skipped. Nothing was sent. */
   | { readonly kind: "skipped"; readonly retryAfterMs: number | null }
-  | { readonly kind: "failed"; readonly cause: Ended | "unreachable"; readonly error: unknown }
+  | {
+      readonly kind: "failed"
+      readonly cause: Ended | "unreachable"
+      readonly error: unknown
+      readonly endedMs: number
+    }
 
 /** What an exchange is made of. */
 export interface ExchangeParts {
@@ -30,6 +35,8 @@ export interface ExchangeParts {
   readonly ask: (request: Request) => Promise<Response>
   /** Says whether, and why, calls have been ended. */
   readonly ended: () => Ended | undefined
+  /** When the first attempt starts, epoch ms. */
+  readonly startedMs: number
   readonly nowMs: () => number
   /** Called before each sending. */
   readonly onAttempt: () => void
@@ -44,17 +51,17 @@ const END_ANSWERS: Readonly<Record<Ended | "unreachable", OriginAnswer>> = {
 
 /** Returns how it ended. Every attempt is on the register of the origin's health when it does. */
 export async function exchangeWithOrigin(parts: ExchangeParts): Promise<Exchanged> {
-  const { health, isRepeatable, nowMs, origin } = parts
+  const { health, isRepeatable, origin, startedMs } = parts
   const { retriesMax } = origin.retry
-  if (retriesMax > 0) health.countRequest(origin, nowMs())
+  if (retriesMax > 0) health.countRequest(origin, startedMs)
   const tried = new Set<number>()
-  let chosen = health.choose(origin, tried, nowMs())
+  let chosen = health.choose(origin, tried, startedMs)
   for (let attempts = 1; chosen.kind === "chosen"; attempts += 1) {
     const result = await attempt(parts, chosen)
     if (!isRepeatable || attempts > retriesMax || !isWorthRepeating(result, origin)) return result
-    if (parts.ended() !== undefined || !health.takeRetry(origin, nowMs())) return result
+    if (parts.ended() !== undefined || !health.takeRetry(origin, result.endedMs)) return result
     tried.add(chosen.index)
-    chosen = health.choose(origin, tried, nowMs())
+    chosen = health.choose(origin, tried, result.endedMs)
     if (chosen.kind === "open") return result
     // An answer that is not handed on holds its connection until it is read or given up.
     if (result.kind === "answered") await result.answer.body?.cancel().catch(() => {})
@@ -66,19 +73,21 @@ async function attempt(
   { ask, ended, health, nowMs, onAttempt, origin, prepare }: ExchangeParts,
   chosen: OriginAttempt,
 ): Promise<Exclude<Exchanged, { kind: "skipped" }>> {
-  const record = (answer: OriginAnswer): void => health.record(origin, chosen, classifyOriginAnswer(answer), nowMs())
+  const record = (answer: OriginAnswer): number => {
+    const endedMs = nowMs()
+    health.record(origin, chosen, classifyOriginAnswer(answer), endedMs)
+    return endedMs
+  }
   const url = origin.urls[chosen.index]
   if (url === undefined) throw new Error(`Origin ${origin.name} has no URL ${chosen.index}`)
   const request = prepare(url)
   onAttempt()
   try {
     const answer = await ask(request)
-    record({ status: answer.status, isAborted: false })
-    return { kind: "answered", answer, url }
+    return { kind: "answered", answer, url, endedMs: record({ status: answer.status, isAborted: false }) }
   } catch (error) {
     const cause = ended() ?? "unreachable"
-    record(END_ANSWERS[cause])
-    return { kind: "failed", cause, error }
+    return { kind: "failed", cause, error, endedMs: record(END_ANSWERS[cause]) }
   }
 }
 

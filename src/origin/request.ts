@@ -5,7 +5,7 @@
  * canonical, also where a route rewrites it (`core/rewrite.ts`): it starts with exactly one slash and holds no backslash, so it can change neither host nor scheme.
  */
 import type { Config, Origin } from "../config/config.ts"
-import type { BaseUrl } from "../config/schema.ts"
+import type { BaseUrl } from "../config/schema-names.ts"
 import { required, type Exchange } from "../context.ts"
 import { decideMaxForwards } from "../core/max-forwards.ts"
 import { applyFieldRules, type FieldRules } from "../core/field-rules.ts"

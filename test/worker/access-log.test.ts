@@ -27,6 +27,7 @@ const KEYS = [
   "latency_ms",
   "origin",
   "origin_ms",
+  "origin_attempts",
   "certificate_fingerprint",
   "certificate_days_left",
   "ip_limit",
