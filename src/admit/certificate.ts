@@ -6,7 +6,7 @@
  */
 import type { Issuer } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { CERTIFICATE_CACHE_ENTRIES_MAX, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
 import { decideLeaf, decidePresented, type ClientCertificate, type LeafDigests } from "../core/certificate.ts"
 import { formatHex, parseHex } from "../core/hex.ts"
 import {
@@ -20,7 +20,7 @@ import { decideRevocation, findIssuer, type RevocationRefusal } from "../core/re
 import { parseX509, type X509Facts } from "../core/x509.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
 import { createRevocationVerdicts } from "../gate/revocation-verdicts.ts"
-import { refuse } from "../reply.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 
 interface Leaf extends LeafDigests {
   readonly facts: X509Facts | undefined
@@ -83,9 +83,7 @@ export function createCertificateStage(gateway: Gateway): StageHandler {
 
 /** A revoked certificate is its holder's affair; that nobody knows is ours, and may be over at the next attempt. */
 function refuseUnlisted(c: GatewayContext, { isRevoked, reason }: RevocationRefusal): Response {
-  if (isRevoked) return refuse(c, "client-cert-invalid", { reason })
-  const fields = [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]] as const
-  return refuse(c, "service-unavailable", { reason, fields })
+  return isRevoked ? refuse(c, "client-cert-invalid", { reason }) : refuseUnavailable(c, reason)
 }
 
 async function readLeaf(rfc9440: string): Promise<Leaf> {

@@ -9,7 +9,7 @@ import { createClientLeases, type LeaseSubject } from "../gate/client-leases.ts"
 import { createClientObjects, type ObjectFailure } from "../gate/client-object.ts"
 import type { ConfiguredClient, Guard, Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { LEASE_HOLDERS_PER_ISOLATE_MAX, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { LEASE_HOLDERS_PER_ISOLATE_MAX } from "../core/bounds.ts"
 import type { GateDecision } from "../core/client-gate.ts"
 import { parseConnection } from "../core/forwarding.ts"
 import type { GuardStanding } from "../core/gate-guards.ts"
@@ -28,7 +28,7 @@ import {
 } from "../core/ratelimit-fields.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
 import { tellGuards, type PassedGuard } from "../gate/guard-outcomes.ts"
-import { refuse } from "../reply.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 import { createStoppedCounter } from "../gate/stopped-counts.ts"
 
 /** What is refused, by the kind of the limit that decides how long. */
@@ -371,11 +371,7 @@ function refuseBy(c: GatewayContext, route: Route, refusal: GateRefusal): Respon
         fields: retryAfter(refusal.retryAfterMs),
       })
     case "unavailable":
-      return refuse(c, "service-unavailable", {
-        reason: refusal.reason,
-        overloaded: refusal.isOverloaded,
-        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
-      })
+      return refuseUnavailable(c, refusal.reason, refusal.isOverloaded)
     case "fault":
       // What the object finds out of range is the gateway's own fault, not the client's.
       return refuse(c, "internal-error", { reason: refusal.reason })

@@ -7,7 +7,6 @@
 import type { RouteAction } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { decideLength } from "../core/body-limit.ts"
-import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
 import type { CorsDecision } from "../core/cors.ts"
 import { isContentUnexpected } from "../core/forwarding.ts"
 import { findAnswerFault } from "../core/header-section.ts"
@@ -21,7 +20,7 @@ import { decideRequestCors, setCorsFields } from "../origin/cors.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
 import { createCallerResponse, createSwitchingResponse } from "../origin/response.ts"
 import { openBridge } from "../origin/websocket.ts"
-import { refuse } from "../reply.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 
 type ForwardAction = Extract<RouteAction, { readonly kind: "forward" }>
 
@@ -101,12 +100,7 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     const length = body === null ? "fits" : decideLength(headers.get("content-length"), messages.requestBytesMax)
     if (length === "too-large") return refuse(c, "body-too-large", { reason: "content_length" })
     const assertion = await signAssertion(exchange, action.origin, method, assertionKeys, config.version, nowMs)
-    if (assertion?.ok === false) {
-      return refuse(c, "service-unavailable", {
-        reason: assertion.reason,
-        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
-      })
-    }
+    if (assertion?.ok === false) return refuseUnavailable(c, assertion.reason)
     const offered = exchange.upgrade?.kind === "accepted" ? exchange.upgrade.protocols : []
     const handshake = exchange.upgrade === undefined ? [] : handshakeFields(offered)
     const deadline = new AbortController()
