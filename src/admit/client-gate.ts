@@ -6,7 +6,7 @@
  * requests in progress is given back when the answer has reached the caller; should that fail, it ends by itself.
  */
 import { createClientLeases, type LeaseSubject } from "../gate/client-leases.ts"
-import { createClientObjects, type ObjectFailure } from "../gate/client-object.ts"
+import type { ClientObjects, ObjectFailure } from "../gate/client-object.ts"
 import type { ConfiguredClient, Guard, Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { LEASE_HOLDERS_PER_ISOLATE_MAX } from "../core/bounds.ts"
@@ -56,9 +56,8 @@ interface Gate extends GatePlan {
 }
 
 /** Returns the stage. */
-export function createClientGateStage(gateway: Gateway): StageHandler {
+export function createClientGateStage(gateway: Gateway, objects: ClientObjects): StageHandler {
   const { config, fillRandom, nowMs, originHealth } = gateway
-  const objects = createClientObjects(gateway)
   const leases = createClientLeases(gateway, objects)
   const stopped = createStoppedCounter(gateway, objects)
   const blocked = new Map<string, Blocked>()

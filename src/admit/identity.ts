@@ -13,13 +13,13 @@ import { isIdentityDecision, type IdentityDecision } from "../core/identity.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { createCertificateNotes } from "../gate/certificate-notes.ts"
-import { createClientObjects } from "../gate/client-object.ts"
+import type { ClientObjects } from "../gate/client-object.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
 
 /** Returns the stage. */
-export function createIdentityStage(gateway: Gateway): StageHandler {
+export function createIdentityStage(gateway: Gateway, objects: ClientObjects): StageHandler {
   const { nowMs } = gateway
-  const notes = createCertificateNotes(gateway, createClientObjects(gateway))
+  const notes = createCertificateNotes(gateway, objects)
   return async function identity(c, next) {
     const { exchange } = c.var
     const { certificate } = exchange
