@@ -27,6 +27,7 @@ import {
   formatRetryAfter,
 } from "../core/ratelimit-fields.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
+import { sha256Hex } from "../digest.ts"
 import { tellGuards, type PassedGuard } from "../gate/guard-outcomes.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
 import { createStoppedCounter } from "../gate/stopped-counts.ts"
@@ -214,8 +215,7 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
   /** What an isolate holds, or asks for, of one guard of another key. */
   async function keyedSubjectOf(c: GatewayContext, guard: Guard, clientId: string): Promise<LeaseSubject> {
     const subject = keyedSubject(guard, clientId, keyValue(c, guard))
-    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(subject.text))
-    const objectName = keyedObjectName(subject, formatHex(new Uint8Array(digest)))
+    const objectName = keyedObjectName(subject, await sha256Hex(subject.text))
     return { key: `${objectName}\n${guard.name}`, objectName, limits: [], guards: [demandOf(guard)] }
   }
 }
