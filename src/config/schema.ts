@@ -64,7 +64,7 @@ import {
   routeRegex,
   sinkUrl,
 } from "./schema-names.ts"
-import { acceptedBy, flag, integer, list, oneOf, type Schema, table, text, value } from "./schema-parts.ts"
+import { acceptedBy, flag, integer, list, oneOf, type Schema, table, text, textEntries, value } from "./schema-parts.ts"
 import {
   clientClaim,
   oauthClients,
@@ -102,9 +102,8 @@ function isTexts(input: unknown): input is readonly string[] {
 const limitReplacements = value(
   'a table of names defined in LIMITS, such as { standard = "standard-gold" }: instead of which set this client has which',
   (input): ReadonlyMap<string, string> | undefined => {
-    if (typeof input !== "object" || input === null || Array.isArray(input)) return undefined
-    const entries = Object.entries(input)
-    return isTexts(entries.map(([, name]) => name)) ? new Map(entries) : undefined
+    const entries = textEntries(input)
+    return entries === undefined ? undefined : new Map(entries)
   },
 )
 
@@ -240,16 +239,7 @@ const size = text(
 )
 
 /** Names and values are judged where they are resolved, one by one. */
-const fieldValues = value(
-  'a table of field names in lower case and texts, such as { "x-env" = "prod" }',
-  (input): readonly (readonly [name: string, value: string])[] | undefined => {
-    if (typeof input !== "object" || input === null || Array.isArray(input)) return undefined
-    const entries: readonly (readonly [string, unknown])[] = Object.entries(input)
-    return entries.every((entry): entry is readonly [string, string] => typeof entry[1] === "string")
-      ? entries
-      : undefined
-  },
-)
+const fieldValues = value('a table of field names in lower case and texts, such as { "x-env" = "prod" }', textEntries)
 const fieldRules = table("field rules", {
   set: v.exactOptional(fieldValues),
   remove: v.exactOptional(list("header field names", headerName, 0)),

@@ -15,7 +15,7 @@ import {
 import { daysLeft } from "./certificate.ts"
 import { effectiveTimeMs } from "./clock.ts"
 import type { CertificateRecord } from "./event.ts"
-import { isCount, isInstant, membersOf } from "./untrusted.ts"
+import { isCount, isInstant, membersOf, parseJson } from "./untrusted.ts"
 
 const DAY_MS = 86_400_000
 
@@ -220,13 +220,4 @@ function isSeen(value: unknown): value is SeenCertificate {
 function isRule(value: unknown): value is CertificateWatch["rules"][number] {
   const { retireAtMs, warnedDay } = membersOf(value)
   return isInstant(retireAtMs) && isCount(warnedDay)
-}
-
-function parseJson(text: unknown): unknown {
-  if (typeof text !== "string") return undefined
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
