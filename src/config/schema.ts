@@ -56,6 +56,7 @@ import {
   headerName,
   host,
   id,
+  isKnownVariable,
   jwksUrl,
   method,
   originUrl,
@@ -197,8 +198,7 @@ const verdictHeader = value(
 /** Names of Worker secrets, such as keys and credentials: none that is taken for a variable of the configuration. */
 const secretName = (holds: string): Schema<string> =>
   text(`the name of a Worker secret, such as ${holds}`, (input) => {
-    if (/^(?:ROUTES|CLIENTS|SINKS)|^(?:GATEWAY|ISSUERS|LIMITS|GUARDS|ORIGINS)$/.test(input))
-      return { refused: "a name that does not begin like a variable of the configuration" }
+    if (isKnownVariable(input)) return { refused: "a name that does not begin like a variable of the configuration" }
     return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined
   })
 

@@ -476,6 +476,11 @@ describe("one error", () => {
       { issuer: "https://x.example", keys: ["ROUTES_KEY"] },
       '.keys[0] | "***" | a name that does not begin like a variable of the configuration',
     ],
+    [
+      "with a name that is the one of a variable",
+      { issuer: "https://x.example", keys: ["TOKENS"] },
+      '.keys[0] | "***" | a name that does not begin like a variable of the configuration',
+    ],
     ["with an issuer that is no URL", { issuer: "bank", keys: ["A"] }, `.issuer | "bank" | ${ISSUER_ACCEPTS}`],
     [
       "with an http issuer",
