@@ -464,7 +464,7 @@ describe("one error", () => {
     [
       "with five keys",
       { issuer: "https://x.example", keys: ["A", "B", "C", "D", "E"] },
-      '.keys | ["A","B","C","D","E"] | at most 4 names: the key that signs, and those beside it',
+      '.keys | ["***","***","***","***","***"] | at most 4 names: the key that signs, and those beside it',
     ],
     [
       "with the key itself",
@@ -985,6 +985,9 @@ describe("values in errors", () => {
     ],
     ["a secret under a misspelt key", { SINKS: [{ kind: "otlp", url: "https://a.example", api_key: "hunter2" }] }],
     ["a secret inside a table", { OTHER: { nested: { password: "hunter2" } } }],
+    ["a secret in a list", { GATEWAY: { hosts: ["a.example"], asertion: { keys: ["hunter2"] } } }],
+    ["a secret in a list in place of one", { SINKS: [{ kind: "otlp", authorization_secret: ["hunter2"] }] }],
+    ["a secret in a table in place of one", { OTHER: { authorization: { value: "hunter2" } } }],
     ["a secret in a variable of a known family", { SINKS_TOKEN: "hunter2" }],
     ["the user information of a URL", { ORIGINS: { bank: { url: "https://bank:hunter2@bank.example" } } }],
     ["the query of a URL", { SINKS: [{ kind: "otlp", url: "https://a.example/?key=hunter2" }] }],
