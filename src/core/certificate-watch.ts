@@ -14,7 +14,7 @@ import {
 } from "./bounds.ts"
 import { daysLeft } from "./certificate.ts"
 import { effectiveTimeMs } from "./clock.ts"
-import type { CertificateRecord } from "./event.ts"
+import { formatInstant, type CertificateRecord } from "./event.ts"
 import { isCount, isInstant, membersOf, parseJson } from "./untrusted.ts"
 
 const DAY_MS = 86_400_000
@@ -195,11 +195,6 @@ function baseOf(
     days_left: daysLeft(endMs, nowMs),
     found_by: foundBy,
   }
-}
-
-/** Whatever a certificate claims, an instant that RFC 3339 can write. */
-function formatInstant(ms: number): string {
-  return new Date(effectiveTimeMs(0, ms)).toISOString()
 }
 
 function dayOf(nowMs: number): number {
