@@ -4,7 +4,7 @@
  * It only tells; every request is still sent. That is the one difference from a guard: a request that is sent while the
  * origin counts as unhealthy belongs to the epoch that began with the block, so its answer counts once the block is over,
  * and an origin that stays down is found out again at once. Answers to requests from before the block are void, and an
- * answer during the block neither ends nor prolongs it. Pure and total; driven by `src/origin-health.ts`.
+ * answer during the block neither ends nor prolongs it. Pure and total; driven by `src/origin/origin-health.ts`.
  */
 import { ORIGIN_TIMEOUT_MS_MAX } from "./bounds.ts"
 import type { GuardConfig } from "./guard-config.ts"

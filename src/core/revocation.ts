@@ -9,6 +9,7 @@
  * @see RFC 5280 §5, §6.3
  */
 import { CRL_CLOCK_TOLERANCE_MS, CRL_RETRY_MS_MAX, CRL_RETRY_MS_MIN } from "./bounds.ts"
+import { isEffectiveTime } from "./clock.ts"
 import type { CrlFacts } from "./crl.ts"
 import { nameKey } from "./distinguished-name.ts"
 import { isCount, membersOf } from "./untrusted.ts"
@@ -96,13 +97,8 @@ function readStoredList(value: unknown): StoredList | null | undefined {
   if (value === null) return null
   const { number, thisUpdateMs, nextUpdateMs, entries } = membersOf(value)
   if (number !== null && typeof number !== "string") return undefined
-  if (!isTime(thisUpdateMs) || !isTime(nextUpdateMs) || !isCount(entries)) return undefined
+  if (!isEffectiveTime(thisUpdateMs) || !isEffectiveTime(nextUpdateMs) || !isCount(entries)) return undefined
   return { number, thisUpdateMs, nextUpdateMs, entries }
-}
-
-/** Instants of a list are between 1970 and the end of the year 9999, or its record could not be written. */
-function isTime(value: unknown): value is number {
-  return isCount(value) && value < 253_402_300_800_000
 }
 
 /**
