@@ -65,6 +65,7 @@ export async function benchIdentity(options: RoundsOptions): Promise<void> {
     )
     const mint = (id: number): Promise<string> => mintToken(privateKey, fingerprint, id)
     let tokens = 0
+    let asked = 0
     const mintAll = async (count: number): Promise<readonly Fields[]> => {
       const minted: Fields[] = []
       for (let i = 0; i < count; i++) minted.push({ ...known, Authorization: `Bearer ${await mint(++tokens)}` })
@@ -76,7 +77,8 @@ export async function benchIdentity(options: RoundsOptions): Promise<void> {
       {
         name: "new certificate",
         path: "/plain",
-        prepare: async () => (index: number) => leaves[index % LEAVES] ?? known,
+        // From round to round, too: what a round began with would be remembered when the next one begins.
+        prepare: async () => () => leaves[asked++ % LEAVES] ?? known,
       },
       { name: "known certificate, remembered token", path: "/token", prepare: async () => remembered },
       {
