@@ -114,8 +114,7 @@ export function refuseList(
   { ca, url }: RevocationSource,
   nowMs: number,
 ): ListRefusal | undefined {
-  if (nameKey(crl.issuer) !== ca.nameKey) return "crl_issuer_mismatch"
-  if (crl.authorityKeyId !== undefined && crl.authorityKeyId !== ca.ski) return "crl_issuer_mismatch"
+  if (!isNamedBy(crl, ca)) return "crl_issuer_mismatch"
   // A list that says where it belongs is the one of that place; another one of the CA may cover other certificates.
   if (crl.urls.length > 0 && !crl.urls.includes(url)) return "crl_scope"
   if (crl.thisUpdateMs < 0 || crl.thisUpdateMs > nowMs + CRL_CLOCK_TOLERANCE_MS) return "crl_not_yet_valid"
@@ -123,6 +122,15 @@ export function refuseList(
   if (stored === null) return undefined
   const isNumberSmaller = stored.number !== null && compareNumbers(crl.number, stored.number) < 0
   return isNumberSmaller || crl.thisUpdateMs < stored.thisUpdateMs ? "crl_older_than_stored" : undefined
+}
+
+/**
+ * Returns true for a list that names this CA as its issuer: by name, and by key identifier where it has one.
+ *
+ * @param ca name as {@link nameKey} writes it, and key identifier in hex
+ */
+export function isNamedBy(crl: CrlFacts, ca: { readonly nameKey: string; readonly ski: string | undefined }): boolean {
+  return nameKey(crl.issuer) === ca.nameKey && (crl.authorityKeyId === undefined || crl.authorityKeyId === ca.ski)
 }
 
 /** Compares numbers in hex without leading zeros; none is below every one. */

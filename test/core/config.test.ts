@@ -5,10 +5,10 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import type { Config } from "../../src/config/config.ts"
-import { configurationVariables, loadConfig, type ConfigError } from "../../src/config/load.ts"
+import { configurationVariables, loadConfig } from "../../src/config/load.ts"
 import { matchHostRoute } from "../../src/core/virtual-host.ts"
 import { readDataSet } from "../conformance.ts"
+import { errorsOf, load } from "./config-fixtures.ts"
 
 type Environment = Readonly<Record<string, unknown>>
 
@@ -47,22 +47,6 @@ const VALID = {
 const ASSERTING = {
   hosts: ["localhost"],
   assertion: { issuer: "https://api.bank.example", keys: ["ASSERTION_KEY", "ASSERTION_KEY_2"] },
-}
-
-function load(environment: Environment): Config {
-  const result = loadConfig(environment)
-  if (!result.ok) throw new Error(JSON.stringify(result.errors))
-  return result.config
-}
-
-/** Returns the errors as `path value accepted`, which is how an operator reads them. */
-function errorsOf(environment: Environment): readonly string[] {
-  const result = loadConfig(environment)
-  return result.ok ? [] : result.errors.map(describeError)
-}
-
-function describeError({ path, value, accepted }: ConfigError): string {
-  return `${path} | ${value ?? "(missing)"} | ${accepted}`
 }
 
 /** The valid sample with one route more. */
