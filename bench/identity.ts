@@ -2,8 +2,8 @@
  * What it costs to find out who it is: CPU time per request of one Worker with a certificate that it knows and with one that it
  * has never seen, with a token that it remembers and with one that it has to verify.
  *
- * The kinds take turns in rounds, on the same process; each is given as its difference to the first within the round. A new
- * certificate or token is new in every request: there are more of them than the Worker remembers.
+ * All kinds are measured on the same process; each is given as its difference to the first within the round. A new certificate
+ * or token is new in every request: there are more of them than the Worker remembers.
  */
 import { generateKeyPairSync, X509Certificate } from "node:crypto"
 import { once } from "node:events"
@@ -14,10 +14,9 @@ import { SignJWT } from "jose"
 import { DEVELOPMENT_SKI } from "../cli/pki/development-ski.ts"
 import { createAuthority, issueLeaf } from "../cli/pki/certificate.ts"
 import { parseSubject } from "../cli/pki/name.ts"
-import { createPaint, formatTable } from "../cli/terminal.ts"
 import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../src/core/bounds.ts"
 import { runSlice, type Slice } from "./load.ts"
-import type { TargetsOptions } from "./targets.ts"
+import { countErrors, median, printRows, runRounds, type RoundsOptions } from "./rounds.ts"
 import { fieldsOf, startMeasuredWorker } from "./worker.ts"
 
 type Fields = Readonly<Record<string, string>>
@@ -28,7 +27,8 @@ const ISSUER = "https://login.bench.example"
 const AUDIENCE = "https://api.bench.example"
 
 /** Measures and prints all kinds. */
-export async function benchIdentity({ rounds, requests, json, directory }: TargetsOptions): Promise<void> {
+export async function benchIdentity(options: RoundsOptions): Promise<void> {
+  const { directory, requests, rounds } = options
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" })
   const keys = JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "bench", alg: "ES256" }] })
   const server = createServer((request, response) => {
@@ -65,6 +65,7 @@ export async function benchIdentity({ rounds, requests, json, directory }: Targe
     )
     const mint = (id: number): Promise<string> => mintToken(privateKey, fingerprint, id)
     let tokens = 0
+    let asked = 0
     const mintAll = async (count: number): Promise<readonly Fields[]> => {
       const minted: Fields[] = []
       for (let i = 0; i < count; i++) minted.push({ ...known, Authorization: `Bearer ${await mint(++tokens)}` })
@@ -76,7 +77,8 @@ export async function benchIdentity({ rounds, requests, json, directory }: Targe
       {
         name: "new certificate",
         path: "/plain",
-        prepare: async () => (index: number) => leaves[index % LEAVES] ?? known,
+        // From round to round, too: what a round began with would be remembered when the next one begins.
+        prepare: async () => () => leaves[asked++ % LEAVES] ?? known,
       },
       { name: "known certificate, remembered token", path: "/token", prepare: async () => remembered },
       {
@@ -88,19 +90,17 @@ export async function benchIdentity({ rounds, requests, json, directory }: Targe
         },
       },
     ]
-    const slices = kinds.map((): Slice[] => [])
-    for (let round = -1; round < rounds; round++) {
-      for (const [index, { path, prepare }] of kinds.entries()) {
+    const slices = await runRounds(
+      rounds,
+      kinds.map(({ path, prepare }) => {
         const target = new URL(`http://127.0.0.1:${measured.worker.port}${path}`)
-        const slice = await runSlice(target, await prepare(), requests, measured.pid)
-        // The first round warms code and connections up and is not counted.
-        if (round >= 0) slices[index]?.push(slice)
-      }
-    }
+        return async () => runSlice(target, await prepare(), requests, measured.pid)
+      }),
+    )
     report(
       kinds.map(({ name }) => name),
       slices,
-      { rounds, requests, json },
+      options,
     )
   } finally {
     server.close()
@@ -140,7 +140,7 @@ function mintToken(
 function report(
   names: readonly string[],
   slices: readonly (readonly Slice[])[],
-  { rounds, requests, json }: Omit<TargetsOptions, "directory">,
+  options: Omit<RoundsOptions, "directory">,
 ): void {
   const [first = []] = slices
   const rows = names.map((kind, index) => {
@@ -152,25 +152,17 @@ function report(
       addedUs: median(added),
       addedUsMin: Math.min(...added),
       addedUsMax: Math.max(...added),
-      errors: own.reduce((sum, { errors }) => sum + errors, 0),
+      errors: countErrors(own),
     }
   })
-  if (json) {
-    console.log(JSON.stringify({ rounds, requests, node: process.version, rows }))
-    return
-  }
-  const cells = rows.map((row) => [
-    row.kind,
-    row.cpuUs.toFixed(0),
-    `${row.addedUs.toFixed(0)} [${row.addedUsMin.toFixed(0)} to ${row.addedUsMax.toFixed(0)}]`,
-    String(row.errors),
-  ])
-  const head = ["kind", "CPU us/request", "added us [min to max]", "errors"]
-  console.log(`\n${formatTable(head, cells, createPaint(process.stdout))}\n`)
-  console.log(`  ${rounds} rounds of ${requests} requests over 16 connections; medians, differences within a round\n`)
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+  printRows(options, rows, {
+    heading: ["kind", "CPU us/request", "added us [min to max]", "errors"],
+    cellsOf: (row) => [
+      row.kind,
+      row.cpuUs.toFixed(0),
+      `${row.addedUs.toFixed(0)} [${row.addedUsMin.toFixed(0)} to ${row.addedUsMax.toFixed(0)}]`,
+      String(row.errors),
+    ],
+    note: "medians, differences within a round",
+  })
 }

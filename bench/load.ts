@@ -12,10 +12,11 @@ export interface Slice {
   readonly errors: number
 }
 
-const CONNECTIONS = 16
+/** How many requests are under way at a time. */
+export const CONNECTIONS = 16
 
 /**
- * Sends `count` requests over 16 connections and returns what they cost. A status other than 200 is an error.
+ * Sends `count` requests over {@link CONNECTIONS} connections and returns what they cost. A status other than 200 is an error.
  *
  * @param headers of every request, or what makes them for the request of this number
  */

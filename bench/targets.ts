@@ -1,15 +1,14 @@
 /**
  * What the whole gateway costs: CPU time per request against a Worker that only calls fetch, on the same workerd.
- *
- * Targets take turns in rounds and each ratio is taken within its round, so that the machine's mood cancels out.
+ * Each ratio is taken within its round.
  */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { mintAssertionKey } from "../cli/assertion-keys.ts"
-import { createPaint, formatTable } from "../cli/terminal.ts"
 import { runSlice, type Slice } from "./load.ts"
+import { countErrors, median, printRows, runRounds, type RoundsOptions } from "./rounds.ts"
 import { requestFields, ROOT, startMeasuredWorker, type MeasuredWorker } from "./worker.ts"
 
 interface Target extends MeasuredWorker {
@@ -17,18 +16,9 @@ interface Target extends MeasuredWorker {
   readonly does: string
 }
 
-/** How much to measure, and how to print it. */
-export interface TargetsOptions {
-  readonly rounds: number
-  /** Requests of one slice: one target in one round. */
-  readonly requests: number
-  readonly json: boolean
-  /** For certificates and state; the caller removes it. */
-  readonly directory: string
-}
-
 /** Measures and prints all targets. */
-export async function benchTargets({ rounds, requests, json, directory }: TargetsOptions): Promise<void> {
+export async function benchTargets(options: RoundsOptions): Promise<void> {
+  const { directory, requests, rounds } = options
   const origin = spawn(process.execPath, [join(ROOT, "bench/origin.ts")], { stdio: ["ignore", "pipe", "inherit"] })
   const targets: Target[] = []
   try {
@@ -40,16 +30,14 @@ export async function benchTargets({ rounds, requests, json, directory }: Target
     )) {
       targets.push({ name, does, ...(await startMeasuredWorker(config, overrides, join(directory, name))) })
     }
-    const slices = new Map<Target, Slice[]>(targets.map((target) => [target, []]))
-    for (let round = -1; round < rounds; round++) {
-      for (const target of targets) {
-        const url = new URL(`http://127.0.0.1:${target.worker.port}/balance`)
-        const slice = await runSlice(url, fields, requests, target.pid)
-        // The first round warms code and connections up and is not counted.
-        if (round >= 0) slices.get(target)?.push(slice)
-      }
-    }
-    report(slices, { rounds, requests, json })
+    const slices = await runRounds(
+      rounds,
+      targets.map(({ pid, worker }) => {
+        const url = new URL(`http://127.0.0.1:${worker.port}/balance`)
+        return () => runSlice(url, fields, requests, pid)
+      }),
+    )
+    report(targets, slices, options)
   } finally {
     origin.kill()
     await Promise.all(targets.map(({ worker }) => worker.close()))
@@ -111,48 +99,37 @@ function targetsFor(originUrl: string, assertionKey: string) {
 }
 
 function report(
-  slices: ReadonlyMap<Target, readonly Slice[]>,
-  { rounds, requests, json }: Omit<TargetsOptions, "directory">,
+  targets: readonly Target[],
+  slices: readonly (readonly Slice[])[],
+  options: Omit<RoundsOptions, "directory">,
 ): void {
-  const targets = [...slices.keys()]
-  const [floor = []] = slices.values()
-  const rows = targets.map((target) => {
-    const own = slices.get(target) ?? []
+  const [floor = []] = slices
+  const rows = targets.map(({ does, name }, index) => {
+    const own = slices[index] ?? []
     const ratios = own.map(({ cpuUs }, round) => cpuUs / (floor[round]?.cpuUs ?? Number.NaN))
     return {
-      target: target.name,
-      does: target.does,
+      target: name,
+      does,
       cpuUs: median(own.map(({ cpuUs }) => cpuUs)),
       ratio: median(ratios),
       ratioMin: Math.min(...ratios),
       ratioMax: Math.max(...ratios),
       p50Ms: median(own.map(({ p50Ms }) => p50Ms)),
       p99Ms: median(own.map(({ p99Ms }) => p99Ms)),
-      errors: own.reduce((sum, { errors }) => sum + errors, 0),
+      errors: countErrors(own),
     }
   })
-  if (json) {
-    console.log(JSON.stringify({ rounds, requests, node: process.version, rows }))
-    return
-  }
-  const cells = rows.map((row) => [
-    row.target,
-    row.cpuUs.toFixed(0),
-    `${row.ratio.toFixed(2)} [${row.ratioMin.toFixed(2)}-${row.ratioMax.toFixed(2)}]`,
-    row.p50Ms.toFixed(2),
-    row.p99Ms.toFixed(2),
-    String(row.errors),
-    row.does,
-  ])
-  console.log(
-    `\n${formatTable(["target", "CPU us/request", "ratio", "p50 ms", "p99 ms", "errors", "does"], cells, createPaint(process.stdout))}\n`,
-  )
-  console.log(
-    `  ${rounds} rounds of ${requests} requests over 16 connections; medians, ratio within a round [min-max]\n`,
-  )
-}
-
-function median(numbers: readonly number[]): number {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
+  printRows(options, rows, {
+    heading: ["target", "CPU us/request", "ratio", "p50 ms", "p99 ms", "errors", "does"],
+    cellsOf: (row) => [
+      row.target,
+      row.cpuUs.toFixed(0),
+      `${row.ratio.toFixed(2)} [${row.ratioMin.toFixed(2)}-${row.ratioMax.toFixed(2)}]`,
+      row.p50Ms.toFixed(2),
+      row.p99Ms.toFixed(2),
+      String(row.errors),
+      row.does,
+    ],
+    note: "medians, ratio within a round [min-max]",
+  })
 }

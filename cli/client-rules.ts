@@ -5,7 +5,7 @@ import type { ConfiguredClient } from "../src/config/config.ts"
 import { daysLeft } from "../src/core/certificate.ts"
 import { overlapKey, overlaps, type CertificateRule } from "../src/core/identity.ts"
 import { formatSpkiPin } from "../src/core/spki-pin.ts"
-import type { Finding } from "./findings.ts"
+import { warning, type Finding } from "./finding.ts"
 
 /** Returns what a rule looks for, and the CA it belongs to where it names one. */
 export function describeRule(rule: CertificateRule): string {
@@ -86,8 +86,4 @@ function subjectText(subjectKey: string): string {
     .toReversed()
     .map((rdn) => rdn.map((attribute) => (JSON.parse(attribute) as readonly string[]).at(-1)).join("+"))
     .join(", ")
-}
-
-function warning(path: string, text: string): Finding {
-  return { severity: "warning", path, text }
 }

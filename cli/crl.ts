@@ -6,6 +6,7 @@ import { readFile } from "node:fs/promises"
 import { CRL_PROBLEMS, parseCrl, type CrlFacts } from "../src/core/crl.ts"
 import { formatRfc4514, nameKey } from "../src/core/distinguished-name.ts"
 import { decodePem, isPem } from "../src/core/pem.ts"
+import { isNamedBy } from "../src/core/revocation.ts"
 import { planVerification } from "../src/core/signature.ts"
 import { parseSerial, parseX509, type X509Facts } from "../src/core/x509.ts"
 import { createPaint, formatTable, printable, type Paint } from "./terminal.ts"
@@ -81,7 +82,7 @@ function describeSerial({ entries }: CrlFacts, serial: string, paint: Paint): st
 
 /** The same three questions that the gateway asks of a list that it has fetched. */
 async function judgeSignature(crl: CrlFacts, ca: X509Facts): Promise<"valid" | "invalid"> {
-  const isIssuer = nameKey(crl.issuer) === nameKey(ca.subject) && ca.allowsCrlSigning
+  const isIssuer = isNamedBy(crl, { nameKey: nameKey(ca.subject), ski: ca.subjectKeyId }) && ca.allowsCrlSigning
   const plan = planVerification(crl.signatureAlgorithm, ca.publicKey, crl.signature)
   if (!isIssuer || plan === undefined) return "invalid"
   try {

@@ -15,7 +15,7 @@ import { scopesFor } from "../src/core/scope.ts"
 import { decideTarget } from "../src/core/target.ts"
 import { matchHostRoute } from "../src/core/virtual-host.ts"
 import type { StageName } from "../src/pipeline.ts"
-import { describeAction, describeLimit } from "./check.ts"
+import { describeAction, describeLimit } from "./describe.ts"
 
 /** What one stage would say. `notes` are the reasons, one a line. */
 export interface Step {

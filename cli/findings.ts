@@ -8,15 +8,9 @@ import { formatDuration } from "../src/core/time.ts"
 import { isWorkloadId } from "../src/core/spiffe-id.ts"
 import { findShadowed } from "../src/core/virtual-host.ts"
 import { checkRules } from "./client-rules.ts"
+import { error, warning, type Finding } from "./finding.ts"
 import { checkOrigins } from "./origin-findings.ts"
 import type { WranglerEnvironment } from "./wrangler-file.ts"
-
-/** One finding. An error stops a deployment or leaves the gateway without a part it needs; a warning is for thought. */
-export interface Finding {
-  readonly severity: "error" | "warning"
-  readonly path: string
-  readonly text: string
-}
 
 /** Returns every finding about an environment, in the order in which an operator would read the file. */
 export function findFindings(
@@ -273,12 +267,4 @@ function checkAssertions({ assertion, origins, routes }: Config): readonly Findi
 function checkSinks(config: Config): readonly Finding[] {
   if (config.sinks.length === 0) return [warning("SINKS", "is empty: events go to the Worker's console only")]
   return []
-}
-
-function error(path: string, text: string): Finding {
-  return { severity: "error", path, text }
-}
-
-function warning(path: string, text: string): Finding {
-  return { severity: "warning", path, text }
 }

@@ -24,6 +24,7 @@ import {
 } from "../src/core/revocation.ts"
 import type { ListState, RevocationSource, RevocationStatus, StoredList } from "../src/core/revocation.ts"
 import { planVerification } from "../src/core/signature.ts"
+import { parseJson } from "../src/core/untrusted.ts"
 import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"
 
 const SCHEMA = `
@@ -238,12 +239,4 @@ async function isSignedBy(crl: CrlFacts, { ca }: RevocationSource): Promise<bool
 
 function isSameList(left: StoredList | null, right: StoredList | null): boolean {
   return JSON.stringify(left) === JSON.stringify(right)
-}
-
-function parseJson(text: unknown): unknown {
-  try {
-    return typeof text === "string" ? JSON.parse(text) : undefined
-  } catch {
-    return undefined
-  }
 }

@@ -13,13 +13,14 @@ import { createTokenStage } from "./authorize/token.ts"
 import type { Gateway, GatewayEnv, StageHandler } from "./context.ts"
 import { createOriginStage } from "./forward/origin.ts"
 import { createRespondStage } from "./forward/respond.ts"
+import { createClientObjects, type ClientObjects } from "./gate/client-object.ts"
 import { createAccessLogStage } from "./observe/access-log.ts"
 import { createRequestIdStage } from "./observe/request-id.ts"
 import { createTraceStage } from "./observe/trace.ts"
 import { PIPELINE, type StageName } from "./pipeline.ts"
 import { refuse } from "./reply.ts"
 
-const STAGES: Readonly<Record<StageName, (gateway: Gateway) => StageHandler>> = {
+const STAGES: Readonly<Record<StageName, (gateway: Gateway, objects: ClientObjects) => StageHandler>> = {
   "access-log": createAccessLogStage,
   "request-id": createRequestIdStage,
   target: createTargetStage,
@@ -38,7 +39,9 @@ const STAGES: Readonly<Record<StageName, (gateway: Gateway) => StageHandler>> = 
 /** Returns the application that handles requests. One per isolate: stages keep caches. */
 export function createApplication(gateway: Gateway): Hono<GatewayEnv> {
   const application = new Hono<GatewayEnv>()
-  for (const { stage } of PIPELINE) application.use(STAGES[stage](gateway))
+  // Shared: an object that one stage finds overloaded is left alone by all of them.
+  const objects = createClientObjects(gateway)
+  for (const { stage } of PIPELINE) application.use(STAGES[stage](gateway, objects))
   // Whatever a stage throws is a fault of the gateway: the caller learns nothing of it, the event does.
   application.onError((error, c) => refuse(c, "internal-error", { reason: `${error.name}: ${error.message}` }))
   return application

@@ -9,15 +9,14 @@
  */
 import { readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
-import { once } from "node:events"
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import { parseArgs } from "node:util"
 import { createGatewayKeys, createProver, type Proof } from "./assertion.ts"
 import { openFeed } from "./feed.ts"
 import type { LedgerStore } from "./ledger.ts"
 import { createSampleStore } from "./memory-store.ts"
+import { listen, type Listening } from "../listen.ts"
 import { sendProblem } from "./problem.ts"
 import { ROUTES } from "./routes.ts"
 
@@ -38,12 +37,9 @@ export interface BankOptions {
 }
 
 /** A bank that is open. */
-export interface Bank {
-  readonly port: number
+export interface Bank extends Listening {
   /** The server itself, for those who want to watch it. */
   readonly server: Server
-  /** Closes the port and every connection; settles when both are gone. */
-  readonly close: () => Promise<void>
 }
 
 /** Longer than any gateway keeps an idle connection, so that the gateway closes it and never meets a closed one. */
@@ -70,28 +66,14 @@ export async function startBank({
     })
   })
   server.keepAliveTimeout = KEEP_ALIVE_MS
-  const sockets = new Set<Duplex>()
   server.on("upgrade", (request, socket, head) => {
-    sockets.add(socket)
     socket.on("error", () => {})
-    socket.on("close", () => sockets.delete(socket))
     upgrade(request, socket, head, { now, prove, onUnproven }).catch((error: unknown) => {
       onError(error)
       socket.destroy()
     })
   })
-  await once(server.listen(port, host), "listening")
-  return {
-    port: (server.address() as AddressInfo).port,
-    server,
-    async close() {
-      const closed = once(server, "close")
-      server.close()
-      server.closeAllConnections()
-      for (const socket of sockets) socket.destroy()
-      await closed
-    },
-  }
+  return { ...(await listen(server, host, port)), server }
 }
 
 /** Opens the feed, or declines with a plain answer: whoever asks has to be known here, too. */

@@ -62,8 +62,8 @@ export function formatFrame(opcode: number, payload: Uint8Array, isFinal = true)
 }
 
 /**
- * Answers a handshake and speaks the protocol from there on. Returns undefined, after an answer of 400 or 426, when the request
- * is none. @param head what had arrived behind the request
+ * Answers a handshake and speaks the protocol from there on. Returns undefined when the client has left, and, after an answer of
+ * 400 or 426, when the request is none. @param head what had arrived behind the request
  */
 export function acceptWebSocket(
   request: IncomingMessage,
@@ -71,6 +71,8 @@ export function acceptWebSocket(
   head: Buffer,
   options: ServerSocketOptions,
 ): ServerSocket | undefined {
+  // It is gone for good: nothing would ever tell that it closes.
+  if (socket.destroyed) return undefined
   const { headers, method } = request
   const key = headers["sec-websocket-key"]
   const isVersion = headers["sec-websocket-version"] === "13"
@@ -132,7 +134,7 @@ function speak(
   })
 
   function write(frame: Buffer): void {
-    if (socket.destroyed || socket.write(frame)) return
+    if (socket.destroyed || socket.write(frame) || socket.isPaused()) return
     socket.pause()
     socket.once("drain", () => socket.resume())
   }

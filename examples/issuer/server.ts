@@ -7,10 +7,9 @@
  */
 import { fileURLToPath } from "node:url"
 import { generateKeyPairSync, randomUUID } from "node:crypto"
-import { once } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
 import { parseArgs } from "node:util"
+import { listen, type Listening } from "../listen.ts"
 import { readBody } from "../read-body.ts"
 import { issueToken, parseClientCert, parseTokenRequest, type TokenIssuer } from "./token.ts"
 
@@ -23,11 +22,7 @@ export interface IssuerOptions {
 }
 
 /** An issuer that runs. */
-export interface Issuer {
-  readonly port: number
-  /** Closes the port and every connection; settles when both are gone. */
-  readonly close: () => Promise<void>
-}
+export type Issuer = Listening
 
 /** Largest body of a token request in octets. */
 const BODY_BYTES_MAX = 4_096
@@ -40,16 +35,7 @@ export async function startIssuer({ host, port, issuer, audience }: IssuerOption
   const server = createServer((request, response) => {
     answer(request, response, { issuer, audience, kid, privateKey }, keySet).catch(() => response.destroy())
   })
-  await once(server.listen(port, host), "listening")
-  return {
-    port: (server.address() as AddressInfo).port,
-    async close() {
-      const closed = once(server, "close")
-      server.close()
-      server.closeAllConnections()
-      await closed
-    },
-  }
+  return listen(server, host, port)
 }
 
 async function answer(

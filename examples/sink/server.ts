@@ -6,13 +6,12 @@
  *   node examples/sink/server.ts --port 4318 [--json]
  */
 import { fileURLToPath } from "node:url"
-import { once } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
 import { parseArgs, promisify } from "node:util"
 import { gunzip } from "node:zlib"
 import { formatEventLine, formatJsonLine } from "./format.ts"
 import { parseLogsExport, type SinkEvent } from "./otlp.ts"
+import { listen, type Listening } from "../listen.ts"
 import { readBody } from "../read-body.ts"
 
 /** Where to listen (port 0 takes any free one), and who is told of each event, in the order of arrival. */
@@ -23,11 +22,7 @@ export interface SinkOptions {
 }
 
 /** A sink that takes events. */
-export interface Sink {
-  readonly port: number
-  /** Closes the port and every connection; settles when both are gone. */
-  readonly close: () => Promise<void>
-}
+export type Sink = Listening
 
 /** Largest body in octets, as sent and as decompressed. */
 export const SINK_BYTES_MAX = 4_194_304
@@ -70,16 +65,7 @@ export async function startSink({ host, port, onRecord }: SinkOptions): Promise<
       sendProblem(response, "internal-error")
     })
   })
-  await once(server.listen(port, host), "listening")
-  return {
-    port: (server.address() as AddressInfo).port,
-    async close() {
-      const closed = once(server, "close")
-      server.close()
-      server.closeAllConnections()
-      await closed
-    },
-  }
+  return listen(server, host, port)
 }
 
 async function take(

@@ -6,9 +6,9 @@
  */
 import type { Issuer } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { CERTIFICATE_CACHE_ENTRIES_MAX, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
 import { decideLeaf, decidePresented, type ClientCertificate, type LeafDigests } from "../core/certificate.ts"
-import { formatHex, parseHex } from "../core/hex.ts"
+import { parseHex } from "../core/hex.ts"
 import {
   decideAssertion,
   parseAssertion,
@@ -19,8 +19,10 @@ import {
 import { decideRevocation, findIssuer, type RevocationRefusal } from "../core/revocation.ts"
 import { parseX509, type X509Facts } from "../core/x509.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
+import { sha256Hex } from "../digest.ts"
 import { createRevocationVerdicts } from "../gate/revocation-verdicts.ts"
-import { refuse } from "../reply.ts"
+import { remember } from "../memory.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 
 interface Leaf extends LeafDigests {
   readonly facts: X509Facts | undefined
@@ -48,7 +50,8 @@ export function createCertificateStage(gateway: Gateway): StageHandler {
     const leaf = leaves.get(presented.rfc9440) ?? (await readLeaf(presented.rfc9440))
     const decision = decideLeaf(presented, leaf.facts, leaf, nowMs())
     if (!decision.ok) return refuse(c, decision.code, decision)
-    remember(leaves, presented.rfc9440, leaf)
+    // Only accepted ones, so that strangers cannot push clients out.
+    remember(leaves, presented.rfc9440, leaf, CERTIFICATE_CACHE_ENTRIES_MAX)
     const issuer = leaf.facts === undefined ? undefined : findIssuer(config.issuers, presented.issuerSki, leaf.facts)
     if (issuer !== undefined) {
       const { serial } = decision.certificate
@@ -83,21 +86,15 @@ export function createCertificateStage(gateway: Gateway): StageHandler {
 
 /** A revoked certificate is its holder's affair; that nobody knows is ours, and may be over at the next attempt. */
 function refuseUnlisted(c: GatewayContext, { isRevoked, reason }: RevocationRefusal): Response {
-  if (isRevoked) return refuse(c, "client-cert-invalid", { reason })
-  const fields = [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]] as const
-  return refuse(c, "service-unavailable", { reason, fields })
+  return isRevoked ? refuse(c, "client-cert-invalid", { reason }) : refuseUnavailable(c, reason)
 }
 
 async function readLeaf(rfc9440: string): Promise<Leaf> {
   const der = decodeBase64(rfc9440.slice(1, -1))
   const facts = der && parseX509(der)
   if (facts === undefined || der === undefined) return { facts: undefined, fingerprint: "", spki: "" }
-  const [fingerprint, spki] = await Promise.all([digestHex(der), digestHex(Uint8Array.from(facts.publicKey))])
+  const [fingerprint, spki] = await Promise.all([sha256Hex(der), sha256Hex(Uint8Array.from(facts.publicKey))])
   return { facts, fingerprint, spki }
-}
-
-async function digestHex(octets: Uint8Array<ArrayBuffer>): Promise<string> {
-  return formatHex(new Uint8Array(await crypto.subtle.digest("SHA-256", octets)))
 }
 
 function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
@@ -106,16 +103,6 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
   } catch {
     return undefined
   }
-}
-
-/** Keeps the newest leaves. Only accepted ones get here, so strangers cannot push clients out. */
-function remember(leaves: Map<string, Leaf>, key: string, leaf: Leaf): void {
-  if (leaves.has(key)) return
-  if (leaves.size >= CERTIFICATE_CACHE_ENTRIES_MAX) {
-    const [oldest] = leaves.keys()
-    if (oldest !== undefined) leaves.delete(oldest)
-  }
-  leaves.set(key, leaf)
 }
 
 /** Returns the check of edge assertions: imports the key once, remembers accepted ids for as long as they are valid. */

@@ -6,16 +6,17 @@
  * requests in progress is given back when the answer has reached the caller; should that fail, it ends by itself.
  */
 import { createClientLeases, type LeaseSubject } from "../gate/client-leases.ts"
-import { createClientObjects, type ObjectFailure } from "../gate/client-object.ts"
+import type { ClientObjects } from "../gate/client-object.ts"
 import type { ConfiguredClient, Guard, Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { LEASE_HOLDERS_PER_ISOLATE_MAX, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { recallBlock, rememberBlock, type BlockMemory } from "../core/block-memory.ts"
+import { LEASE_HOLDERS_PER_ISOLATE_MAX } from "../core/bounds.ts"
 import type { GateDecision } from "../core/client-gate.ts"
 import { parseConnection } from "../core/forwarding.ts"
 import type { GuardStanding } from "../core/gate-guards.ts"
 import { demandOf, isLendableGuard, planGate, type GatePlan } from "../core/gate-plan.ts"
 import { keyedObjectName, keyedSubject } from "../core/gate-subject.ts"
-import { verdictOfDecision, type GateRefusal, type GateVerdict } from "../core/gate-verdict.ts"
+import { unavailableVerdict, verdictOfDecision, type GateRefusal, type GateVerdict } from "../core/gate-verdict.ts"
 import { formatHex } from "../core/hex.ts"
 import type { NamedLimit } from "../core/limit.ts"
 import type { ProblemCode } from "../core/problem.ts"
@@ -26,9 +27,13 @@ import {
   formatRateLimitShadow,
   formatRetryAfter,
 } from "../core/ratelimit-fields.ts"
+import { softenLimits, softenVerdict } from "../core/soft-mode.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
+import { sha256Hex } from "../digest.ts"
 import { tellGuards, type PassedGuard } from "../gate/guard-outcomes.ts"
-import { refuse } from "../reply.ts"
+import { holdPlace } from "../gate/place.ts"
+import { remember } from "../memory.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 import { createStoppedCounter } from "../gate/stopped-counts.ts"
 
 /** What is refused, by the kind of the limit that decides how long. */
@@ -38,30 +43,17 @@ const CODES: Readonly<Record<NamedLimit["kind"], ProblemCode>> = {
   concurrency: "concurrency-exceeded",
 }
 
-/** A block that is refused from memory until it has to be asked for again. */
-interface Blocked {
-  readonly verdict: GateVerdict
-  readonly atMs: number
-  /** From then on one request asks, so that not all of them have to when the time is over. */
-  readonly askMs: number
-  readonly untilMs: number
-  isAsked: boolean
-}
-
-const BLOCK_ASK_RATIO = 0.9
-
 /** What one client meets on one route, worked out once. */
 interface Gate extends GatePlan {
   readonly subject: LeaseSubject
 }
 
 /** Returns the stage. */
-export function createClientGateStage(gateway: Gateway): StageHandler {
+export function createClientGateStage(gateway: Gateway, objects: ClientObjects): StageHandler {
   const { config, fillRandom, nowMs, originHealth } = gateway
-  const objects = createClientObjects(gateway)
   const leases = createClientLeases(gateway, objects)
   const stopped = createStoppedCounter(gateway, objects)
-  const blocked = new Map<string, Blocked>()
+  const blocked = new Map<string, BlockMemory>()
   const gateOf = createGateCache()
   const mintId = (): string => formatHex(fillRandom(new Uint8Array(16)))
 
@@ -91,7 +83,7 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
     const asked = isLent
       ? await leases.decide(c, gate.subject, route.cost)
       : await askObject(c, isSoft ? softened(gate) : gate, { id, cost: route.cost })
-    const verdict = isSoft ? soften(gate, asked) : asked
+    const verdict = isSoft ? softenVerdict(gate.limits, asked) : asked
     exchange.gate = verdict
     const passed = verdict.standings.flatMap((standing) => {
       const guard = gate.own.find(({ name }) => name === standing.name)
@@ -106,11 +98,11 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
       exchange.gate = { ...verdict, refusal }
       if (holdsPlace || mayHoldPlace(gate, refusal)) giveBack()
     } else {
-      const everyMs = holdsPlace ? renewalMs(gate) : undefined
-      const held = isSoft ? [] : gate.limits.filter(isHeldPlace).map(({ name }) => name)
+      const everyMs = holdsPlace ? gate.renewalMs : undefined
+      const held = isSoft ? [] : gate.places
       const ask = (): Promise<Standing> => recheck(c, gate, holdsPlace ? id : null, held, passed)
       exchange.rechecks?.push(everyMs === undefined ? { ask } : { ask, everyMs })
-      if (holdsPlace) await hold(c, next, giveBack)
+      if (holdsPlace) await holdPlace(c, next, giveBack)
       else await next()
     }
     if (passed.length > 0) await tellGuards(c, objects, id, passed, refusal !== undefined)
@@ -127,31 +119,22 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
     { id, cost }: { readonly id: string; readonly cost: number },
   ): Promise<GateVerdict> {
     const { objectName, key, limits, guards } = gate.subject
-    const now = nowMs()
     const known = blocked.get(key)
-    if (known !== undefined && now < known.untilMs) {
-      if (known.isAsked || now < known.askMs) return later(known.verdict, now - known.atMs)
-      known.isAsked = true
+    if (known !== undefined) {
+      const recalled = recallBlock(known, nowMs())
+      if (recalled.verdict !== undefined) return recalled.verdict
+      blocked.set(key, recalled.memory)
     }
     const place = gate.takesPlace ? { leaseId: id } : {}
     const asked = await objects.call(c, objectName, async (object): Promise<GateDecision> =>
       object.admit({ limits, guards, cost, admissionId: id, ...place }),
     )
-    if ("failure" in asked) return unavailable(asked.failure)
+    if ("failure" in asked) return unavailableVerdict(asked.failure)
     const verdict = verdictOfDecision(asked.answer)
     const cacheForMs = asked.answer.block?.cacheForMs ?? 0
-    if (cacheForMs > 0) {
-      if (blocked.size >= LEASE_HOLDERS_PER_ISOLATE_MAX) blocked.clear()
-      const atMs = nowMs()
-      const askMs = atMs + BLOCK_ASK_RATIO * cacheForMs
-      blocked.set(key, {
-        verdict: { ...verdict, decidedBy: "local" },
-        atMs,
-        askMs,
-        untilMs: atMs + cacheForMs,
-        isAsked: false,
-      })
-    } else blocked.delete(key)
+    if (cacheForMs > 0)
+      remember(blocked, key, rememberBlock(verdict, cacheForMs, nowMs()), LEASE_HOLDERS_PER_ISOLATE_MAX)
+    else blocked.delete(key)
     return verdict
   }
 
@@ -215,8 +198,7 @@ export function createClientGateStage(gateway: Gateway): StageHandler {
   /** What an isolate holds, or asks for, of one guard of another key. */
   async function keyedSubjectOf(c: GatewayContext, guard: Guard, clientId: string): Promise<LeaseSubject> {
     const subject = keyedSubject(guard, clientId, keyValue(c, guard))
-    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(subject.text))
-    const objectName = keyedObjectName(subject, formatHex(new Uint8Array(digest)))
+    const objectName = keyedObjectName(subject, await sha256Hex(subject.text))
     return { key: `${objectName}\n${guard.name}`, objectName, limits: [], guards: [demandOf(guard)] }
   }
 }
@@ -244,21 +226,9 @@ function createGateCache(): (route: Route, client: ConfiguredClient) => Gate {
   }
 }
 
-/**
- * The same, asked for a request that limits may not refuse: they count, and guards take it for one that passes. An unhealthy
- * origin's clients repeat what it failed at, and 429s help nobody then.
- */
+/** The same, asked for a request that limits may not refuse. */
 function softened(gate: Gate): Gate {
-  const limits = gate.limits.map((limit): NamedLimit => ({ ...limit, mode: "shadow" }))
-  return { ...gate, limits, subject: { ...gate.subject, limits } }
-}
-
-/** The verdict on such a request: what limits would have refused is named apart from what those in shadow mode would have. */
-function soften({ limits }: Gate, verdict: GateVerdict): GateVerdict {
-  const { refusal, shadowed } = verdict
-  if (refusal?.kind === "limit") return { ...verdict, refusal: undefined, softened: refusal.violated }
-  const isShadow = (name: string): boolean => limits.some((limit) => limit.name === name && limit.mode === "shadow")
-  return { ...verdict, shadowed: shadowed.filter(isShadow), softened: shadowed.filter((name) => !isShadow(name)) }
+  return { ...gate, subject: { ...gate.subject, limits: softenLimits(gate.limits) } }
 }
 
 /** The value that a guard of another key counts for. A field that ends at the gateway is none: the origin never sees it. */
@@ -268,90 +238,9 @@ function keyValue(c: GatewayContext, { key }: Guard): string | null {
   return parseConnection(headers.get("connection")).has(key.name) ? null : headers.get(key.name)
 }
 
-/** A refusal that is remembered, some time later. */
-function later(verdict: GateVerdict, elapsedMs: number): GateVerdict {
-  const { refusal } = verdict
-  if (refusal?.kind !== "blocked" || refusal.retryAfterMs === null) return verdict
-  return { ...verdict, refusal: { ...refusal, retryAfterMs: Math.max(1, refusal.retryAfterMs - elapsedMs) } }
-}
-
-function unavailable({ reason, isOverloaded }: ObjectFailure): GateVerdict {
-  return {
-    decidedBy: "asked",
-    policies: [],
-    shadowed: [],
-    softened: [],
-    standings: [],
-    refusal: { kind: "unavailable", reason, isOverloaded },
-  }
-}
-
 /** Whether the object may have admitted before its answer was lost. One that is overloaded has not, and is left alone. */
 function mayHoldPlace(gate: Gate, refusal: GateRefusal): boolean {
   return gate.takesPlace && refusal.kind === "unavailable" && !refusal.isOverloaded
-}
-
-/** A place that the request was refused without. One of a limit in shadow mode it may have passed without. */
-function isHeldPlace({ kind, mode }: NamedLimit): boolean {
-  return kind === "concurrency" && mode !== "shadow"
-}
-
-/** How often the places of a request that goes on are extended, in ms: two calls may fail before one ends. */
-function renewalMs({ limits }: Gate): number {
-  const times = limits.flatMap((limit) => (limit.kind === "concurrency" ? [limit.leaseTtlMs] : []))
-  return Math.max(1, Math.floor(Math.min(...times) / 3))
-}
-
-/**
- * Lets the request go on, and calls `release` exactly once: when its answer has been delivered or never will be, or when the
- * WebSocket that it became is closed.
- */
-async function hold(c: GatewayContext, next: () => Promise<void>, release: () => void): Promise<void> {
-  let isHeld = true
-  const releaseOnce = (): void => {
-    if (isHeld) release()
-    isHeld = false
-  }
-  const caller = c.req.raw.signal
-  caller.addEventListener(
-    "abort",
-    () => {
-      // A socket may still be closing; it tells by itself when it has.
-      if (c.var.exchange.socket === undefined) releaseOnce()
-    },
-    { once: true },
-  )
-  let isStreaming = false
-  try {
-    await next()
-    const { socket } = c.var.exchange
-    if (socket !== undefined) {
-      isStreaming = true
-      c.executionCtx.waitUntil(socket.closed.then(releaseOnce))
-      return
-    }
-    // What the gateway answers by itself is written at once. Of HEAD there is nothing to deliver.
-    const { body, headers, status, statusText } = c.res
-    if (c.var.exchange.outcome !== "forwarded" || body === null || c.req.raw.method === "HEAD") return
-    const { readable, writable } = createPassage(headers)
-    // The octets are the origin's own: what it encoded is not encoded again.
-    const answer = new Response(readable, { headers, status, statusText, encodeBody: "manual" })
-    // Hono merges a second answer into the first one; this one is the first with another body.
-    c.res = undefined
-    c.res = answer
-    isStreaming = true
-    const delivered = body.pipeTo(writable).then(releaseOnce, releaseOnce)
-    // Without this the platform would drop the pipe with the caller, and nobody would be told.
-    c.executionCtx.waitUntil(delivered)
-  } finally {
-    if (!isStreaming || (caller.aborted && c.var.exchange.socket === undefined)) releaseOnce()
-  }
-}
-
-/** Returns a stream that hands octets on as they are. A length that the origin announced stays announced. */
-function createPassage(headers: Headers): TransformStream<Uint8Array, Uint8Array> {
-  const length = headers.get("content-length") ?? ""
-  return /^[0-9]{1,15}$/.test(length) ? new FixedLengthStream(Number(length)) : new IdentityTransformStream()
 }
 
 function refuseBy(c: GatewayContext, route: Route, refusal: GateRefusal): Response {
@@ -371,11 +260,7 @@ function refuseBy(c: GatewayContext, route: Route, refusal: GateRefusal): Respon
         fields: retryAfter(refusal.retryAfterMs),
       })
     case "unavailable":
-      return refuse(c, "service-unavailable", {
-        reason: refusal.reason,
-        overloaded: refusal.isOverloaded,
-        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
-      })
+      return refuseUnavailable(c, refusal.reason, { isOverloaded: refusal.isOverloaded })
     case "fault":
       // What the object finds out of range is the gateway's own fault, not the client's.
       return refuse(c, "internal-error", { reason: refusal.reason })

@@ -6,31 +6,26 @@
  */
 import type { ConfiguredClient } from "../config/config.ts"
 import { required, type Gateway, type StageHandler } from "../context.ts"
-import { CLIENT_DIRECTORY_TIMEOUT_MS, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { CLIENT_DIRECTORY_TIMEOUT_MS } from "../core/bounds.ts"
 import type { ClientCertificate } from "../core/certificate.ts"
 import { formatExpires } from "../core/expiry-field.ts"
 import { isIdentityDecision, type IdentityDecision } from "../core/identity.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { createCertificateNotes } from "../gate/certificate-notes.ts"
-import { createClientObjects } from "../gate/client-object.ts"
-import { refuse } from "../reply.ts"
+import type { ClientObjects } from "../gate/client-object.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 
 /** Returns the stage. */
-export function createIdentityStage(gateway: Gateway): StageHandler {
+export function createIdentityStage(gateway: Gateway, objects: ClientObjects): StageHandler {
   const { nowMs } = gateway
-  const notes = createCertificateNotes(gateway, createClientObjects(gateway))
+  const notes = createCertificateNotes(gateway, objects)
   return async function identity(c, next) {
     const { exchange } = c.var
     const { certificate } = exchange
     if (certificate === undefined) return next()
     const decision = await ask(gateway, certificate, nowMs())
-    if ("failure" in decision) {
-      return refuse(c, "service-unavailable", {
-        reason: decision.failure,
-        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
-      })
-    }
+    if ("failure" in decision) return refuseUnavailable(c, decision.failure)
     // Somebody who is known and may not pass is on the record by name.
     if ("client" in decision) exchange.client = decision.client
     if ("retiresAtMs" in decision && decision.retiresAtMs !== undefined)

@@ -10,10 +10,9 @@ import type { Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { decideUse } from "../core/access-token.ts"
 import { decideBearer, formatChallenge, type BearerError } from "../core/bearer.ts"
-import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
 import { HOLDS } from "../core/websocket.ts"
 import type { ProblemCode } from "../core/problem.ts"
-import { refuse } from "../reply.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 import { createKeySets } from "../tokens/key-sets.ts"
 import { createTokenVerifier } from "../tokens/token-verifier.ts"
 
@@ -34,13 +33,7 @@ export function createTokenStage(gateway: Gateway): StageHandler {
     const bearer = decideBearer(c.req.raw.headers.get("authorization"), exchange.query ?? "")
     if (!bearer.ok) return challenge(c, bearer.code, bearer.reason, bearer.error)
     const verification = await verifier.verify(c, server, bearer.token)
-    if (verification.kind === "unavailable") {
-      // Nothing is known against the token: it may be good, and the client is not to blame.
-      return refuse(c, "service-unavailable", {
-        reason: "token_keys_unavailable",
-        fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
-      })
-    }
+    if (verification.kind === "unavailable") return refuseUnavailable(c, "token_keys_unavailable")
     if (verification.kind === "refused") return challenge(c, "token-invalid", verification.reason, "invalid_token")
     const { facts } = verification
     exchange.token = { ...facts, server: server.name }

@@ -19,7 +19,7 @@ import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-l
 import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
 import { resolveAuthorizationServer } from "./resolve-tokens.ts"
-import { TABLE_NAME } from "./schema-names.ts"
+import { isKnownVariable, SPLIT_ARRAYS, TABLE_NAME, TABLES, variableFamily } from "./schema-names.ts"
 import { SCHEMAS, type Parsed } from "./schema.ts"
 
 export type { ConfigError } from "./report.ts"
@@ -28,10 +28,6 @@ export type { ConfigError } from "./report.ts"
 export type ConfigResult =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly errors: readonly ConfigError[] }
-
-/** Variables that hold one table each, tables of tables, and arrays that may be split over several variables. */
-const TABLES = ["GATEWAY", "ISSUERS", "LIMITS", "GUARDS", "TOKENS", "ORIGINS"] as const
-const SPLIT_ARRAYS = ["ROUTES", "CLIENTS", "SINKS"] as const
 
 /**
  * Returns the configuration in `environment`: the variables of the Worker, beside its bindings and secrets, which are left
@@ -187,15 +183,6 @@ function isTable(value: unknown): value is Readonly<Record<string, unknown>> {
 
 function tableNames(value: unknown): readonly string[] {
   return isTable(value) ? Object.keys(value) : []
-}
-
-/** `ROUTES`, `ROUTES_PAYMENTS` and `ROUTES2` are one family. */
-function variableFamily(name: string): (typeof SPLIT_ARRAYS)[number] | undefined {
-  return SPLIT_ARRAYS.find((family) => name.startsWith(family))
-}
-
-function isKnownVariable(name: string): boolean {
-  return (TABLES as readonly string[]).includes(name) || variableFamily(name) !== undefined
 }
 
 function formatPath(path: readonly { readonly key?: unknown }[] | undefined): string {

@@ -43,11 +43,18 @@ function describeValue(path: string, value: unknown): string {
   const ownName = path.slice(path.lastIndexOf(".") + 1)
   const json =
     JSON.stringify(value, (name, item: unknown) => {
-      if (typeof item !== "string") return item
       const isSecret = SECRET_NAME.test(name === "" ? ownName : name) && !SERVER_NAME.test(path)
-      return isSecret ? MASK : maskUrl(item)
+      if (isSecret) return maskTexts(item)
+      return typeof item === "string" ? maskUrl(item) : item
     }) ?? String(value)
   return json.length > VALUE_LENGTH_MAX ? `${json.slice(0, VALUE_LENGTH_MAX - 3)}...` : json
+}
+
+/** Returns the value with every text in it masked, however deep: a list or a table where a secret belongs may hold it. */
+function maskTexts(value: unknown): unknown {
+  if (typeof value === "string") return MASK
+  if (typeof value !== "object" || value === null) return value
+  return JSON.parse(JSON.stringify(value, (_, item: unknown) => (typeof item === "string" ? MASK : item)))
 }
 
 /** Returns a URL without what stands for a caller's identity in it; any other text as it is. */

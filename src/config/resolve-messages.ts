@@ -21,20 +21,14 @@ import {
 import { METHODS } from "../core/route.ts"
 import type { Guard, MessageRules } from "./config.ts"
 import type { Report } from "./report.ts"
+import { messages } from "./schema-messages.ts"
+import { HEADER_NAME, headerName } from "./schema-names.ts"
+import { acceptedBy } from "./schema-parts.ts"
 import type { Parsed } from "./schema.ts"
 
 type ParsedRoute = Parsed<"ROUTE">
 
-const KEYS = [
-  "max_request_bytes",
-  "max_response_bytes",
-  "request_headers",
-  "response_headers",
-  "security_headers",
-  "cors",
-  "location",
-  "location_allow",
-] as const
+const KEYS = Object.keys(messages) as (keyof typeof messages)[]
 
 /** Reports keys about forwarded messages on a route that forwards none. */
 export function reportMessagesWithoutOrigin(place: string, route: ParsedRoute, report: Report): void {
@@ -57,11 +51,10 @@ export function resolveMessages(
       'no location_allow without location = "rewrite": every redirect is handed on',
     )
   }
-  const { remove, set } = resolveFields(`${place}.request_headers`, route.request_headers, "request", ofRoute, report)
   return {
     requestBytesMax: route.max_request_bytes ?? REQUEST_BYTES_DEFAULT,
     responseBytesMax: route.max_response_bytes,
-    requestFields: { remove, set },
+    requestFields: resolveFields(`${place}.request_headers`, route.request_headers, "request", ofRoute, report),
     responseFields: resolveFields(`${place}.response_headers`, route.response_headers, "response", ofRoute, report),
     hasSecurityFields: route.security_headers ?? false,
     cors: resolveCors(place, route, report),
@@ -84,8 +77,8 @@ function resolveFields(
   ]
   for (const [at, name] of named) {
     const guard = guards.find((candidate) => fieldOf(candidate, direction) === name)
-    if (!/^[a-z0-9]+(?:-[a-z0-9]+)*$/.test(name)) {
-      report(at, name, "a header field name in lower case: letters, digits, hyphens")
+    if (!HEADER_NAME.test(name)) {
+      report(at, name, acceptedBy(headerName))
     } else if (!isFieldAdjustable(name, direction)) {
       report(at, name, "a field that is neither the gateway's own nor part of the framing of the message")
     } else if (guard !== undefined) {

@@ -10,6 +10,20 @@ import { canonicalizePath, parseHost } from "../core/target.ts"
 import { parseDurationMs } from "../core/time.ts"
 import { oneOf, type Schema, text } from "./schema-parts.ts"
 
+/** Variables that hold one table each, tables of tables, and arrays that may be split over several variables. */
+export const TABLES = ["GATEWAY", "ISSUERS", "LIMITS", "GUARDS", "TOKENS", "ORIGINS"] as const
+export const SPLIT_ARRAYS = ["ROUTES", "CLIENTS", "SINKS"] as const
+
+/** Returns the family of a split array: `ROUTES`, `ROUTES_PAYMENTS` and `ROUTES2` are one. */
+export function variableFamily(name: string): (typeof SPLIT_ARRAYS)[number] | undefined {
+  return SPLIT_ARRAYS.find((family) => name.startsWith(family))
+}
+
+/** Returns true for the name of a variable that is read as configuration, whatever it holds. */
+export function isKnownVariable(name: string): boolean {
+  return (TABLES as readonly string[]).includes(name) || variableFamily(name) !== undefined
+}
+
 const ID = /^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/
 const ID_ACCEPTS =
   "1 to 64 lower-case letters, digits, dots, underscores or hyphens, starting and ending with a letter or digit"

@@ -5,6 +5,7 @@
  * wrong. Pure; used by `config/schema.ts`.
  */
 import * as v from "valibot"
+import { isJsonObject } from "../core/untrusted.ts"
 
 /** A schema of T that takes anything. */
 export type Schema<T> = v.GenericSchema<unknown, T>
@@ -75,6 +76,15 @@ export function table<const E extends v.ObjectEntries>(what: string, entries: E)
   ACCEPTS.set(schema, `${what}: a table with ${keys}`)
   // It accepts what a strict object accepts; valibot's own stops at the first unknown key and does not show its value.
   return schema as unknown as v.StrictObjectSchema<E, undefined>
+}
+
+/** Returns the names and texts of a table that holds nothing but texts; undefined for anything else. */
+export function textEntries(input: unknown): readonly (readonly [name: string, text: string])[] | undefined {
+  if (!isJsonObject(input)) return undefined
+  const entries: readonly (readonly [string, unknown])[] = Object.entries(input)
+  return entries.every((entry): entry is readonly [string, string] => typeof entry[1] === "string")
+    ? entries
+    : undefined
 }
 
 /** Returns the sentence of a schema that says what it accepts. */

@@ -1,25 +1,21 @@
 /**
  * The shape of every configuration variable: which keys it has, what each accepts, what it becomes.
  *
- * Made of the parts of `schema-parts.ts` and the values of `schema-names.ts`, `schema-certificates.ts` and `schema-tokens.ts`, which say what would be accepted. Unknown keys are errors. References between
- * variables and everything that needs more than one value are checked in `config/load.ts`. Built on valibot: it reports
- * all issues of a value at once, and is 1.3 KB.
+ * Made of the parts of `schema-parts.ts` and of the values in the other `schema-*.ts`, each of which says what would be
+ * accepted. Unknown keys are errors. References between variables and everything that needs more than one value are checked
+ * in `config/load.ts`. Built on valibot: it reports all issues of a value at once, and is 1.3 KB.
  */
 import * as v from "valibot"
 import {
   BREAKER_MS_MAX,
   ASSERTION_KEYS_MAX,
-  BODY_LIMIT_BYTES_MAX,
   CERTIFICATE_WARNING_MS_MAX,
   CONCURRENCY_LEASE_MS_MAX,
   CONCURRENCY_MAX,
-  CORS_MAX_AGE_SECONDS_MAX,
   CRL_REFRESH_MS_MAX,
   CRL_REFRESH_MS_MIN,
   EVENT_FLUSH_MS_MAX,
-  FAILURE_STATUSES_MAX,
   GUARD_FAILURES_MAX,
-  GUARD_KEY_FIELD_LENGTH_MAX,
   LIMIT_SETS_MAX,
   ORIGIN_RETRIES_MAX,
   ORIGIN_TIMEOUT_MS_MAX,
@@ -33,11 +29,7 @@ import {
   WEBSOCKET_RECHECK_MS_MAX,
 } from "../core/bounds.ts"
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
-import { parseWebOrigin } from "../core/cors.ts"
-import { refuseKeyField } from "../core/key-field.ts"
-import { parseOutcomeRules } from "../core/outcome.ts"
 import { METHODS } from "../core/route.ts"
-import { parseSizeBytes } from "../core/size.ts"
 import { parseInstantMs, parseRate } from "../core/time.ts"
 import {
   caCertificate,
@@ -52,13 +44,15 @@ import {
   spki,
   subject,
 } from "./schema-certificates.ts"
+import { backoff, failureStatuses, guardKey, verdictHeader } from "./schema-guards.ts"
+import { messages } from "./schema-messages.ts"
 import {
   canonicalPath,
   duration,
-  HEADER_NAME,
   headerName,
   host,
   id,
+  isKnownVariable,
   jwksUrl,
   method,
   originUrl,
@@ -68,7 +62,7 @@ import {
   sinkUrl,
 } from "./schema-names.ts"
 import { originBinding, originBreaker, originUrls, retryStatuses } from "./schema-origins.ts"
-import { acceptedBy, flag, integer, list, oneOf, type Schema, table, text, value } from "./schema-parts.ts"
+import { acceptedBy, flag, integer, list, oneOf, type Schema, table, text, textEntries, value } from "./schema-parts.ts"
 import {
   clientClaim,
   oauthClients,
@@ -106,9 +100,8 @@ function isTexts(input: unknown): input is readonly string[] {
 const limitReplacements = value(
   'a table of names defined in LIMITS, such as { standard = "standard-gold" }: instead of which set this client has which',
   (input): ReadonlyMap<string, string> | undefined => {
-    if (typeof input !== "object" || input === null || Array.isArray(input)) return undefined
-    const entries = Object.entries(input)
-    return isTexts(entries.map(([, name]) => name)) ? new Map(entries) : undefined
+    const entries = textEntries(input)
+    return entries === undefined ? undefined : new Map(entries)
   },
 )
 
@@ -142,33 +135,6 @@ const respond = table("respond", {
 })
 
 const DAY_MS = 86_400_000
-const ratio = value("a number from 0 to 1", (input) =>
-  typeof input === "number" && input >= 0 && input <= 1 ? input : undefined,
-)
-const lineal = table("a lineal backoff", { kind: oneOf("lineal"), duration: duration(1, 365 * DAY_MS, "5m") })
-const exponential = table("an exponential backoff", {
-  kind: oneOf("exponential"),
-  min: duration(1, 365 * DAY_MS, "1m"),
-  max: duration(1, 365 * DAY_MS, "1h"),
-  random_factor: ratio,
-  reset: v.exactOptional(
-    v.union([oneOf("manual"), duration(0, 365 * DAY_MS, "1h")], 'a duration such as "1h", or "manual"'),
-  ),
-})
-const backoff = v.variant("kind", [lineal, exponential], 'a table with kind = "lineal" or kind = "exponential"')
-
-const guardKey = text(
-  '"client", "address", or "header:" and a field name in lower case, such as "header:x-account-id"',
-  (input) => {
-    if (input === "client" || input === "address") return { kind: input } as const
-    const name = input.slice("header:".length)
-    if (!input.startsWith("header:") || name.length > GUARD_KEY_FIELD_LENGTH_MAX || !HEADER_NAME.test(name))
-      return undefined
-    const refused = refuseKeyField(name)
-    return refused === undefined ? ({ kind: "header", name } as const) : { refused }
-  },
-)
-
 /** One host, or several. */
 const routeHosts = v.union(
   [host, list("at least one host of GATEWAY.hosts", host)],
@@ -181,29 +147,10 @@ const rewrite = table("rewrite", {
   path: v.exactOptional(text('a path with captures, such as "/items/$1"', (input) => input)),
 })
 
-const failureStatuses = value(
-  `a list of at most ${FAILURE_STATUSES_MAX} whole numbers from 200 to 499`,
-  (input): readonly number[] | undefined => {
-    const parsed = parseOutcomeRules({ failureStatuses: input })
-    return parsed.ok ? parsed.rules.failureStatuses : undefined
-  },
-)
-
-/** Becomes null where none is read. */
-const verdictHeader = value(
-  'a field name of at most 64 letters, digits and hyphens, such as "guard-outcome", or false: none is read',
-  (input): string | null | undefined => {
-    if (input === false) return null
-    const parsed = typeof input === "string" ? parseOutcomeRules({ verdictHeader: input }) : undefined
-    return parsed?.ok === true ? parsed.rules.verdictHeader : undefined
-  },
-)
-
 /** Names of Worker secrets, such as keys and credentials: none that is taken for a variable of the configuration. */
 const secretName = (holds: string): Schema<string> =>
   text(`the name of a Worker secret, such as ${holds}`, (input) => {
-    if (/^(?:ROUTES|CLIENTS|SINKS)|^(?:GATEWAY|ISSUERS|LIMITS|GUARDS|ORIGINS)$/.test(input))
-      return { refused: "a name that does not begin like a variable of the configuration" }
+    if (isKnownVariable(input)) return { refused: "a name that does not begin like a variable of the configuration" }
     return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined
   })
 
@@ -234,55 +181,6 @@ const webSocket = v.union(
   ],
   `true, false, or a table such as { idle_timeout = "60s", max_message_bytes = 65536, recheck = "30s" } (idle_timeout from 1s to 1h, max_message_bytes from 1 to ${WEBSOCKET_MESSAGE_BYTES_MAX}, recheck from 1s to 60s)`,
 )
-
-const size = text(
-  `a size from 0B to ${BODY_LIMIT_BYTES_MAX} octets, such as "1MiB" (units B, KiB, MiB, GiB)`,
-  (input) => {
-    const bytes = parseSizeBytes(input)
-    return bytes !== undefined && bytes <= BODY_LIMIT_BYTES_MAX ? bytes : undefined
-  },
-)
-
-/** Names and values are judged where they are resolved, one by one. */
-const fieldValues = value(
-  'a table of field names in lower case and texts, such as { "x-env" = "prod" }',
-  (input): readonly (readonly [name: string, value: string])[] | undefined => {
-    if (typeof input !== "object" || input === null || Array.isArray(input)) return undefined
-    const entries: readonly (readonly [string, unknown])[] = Object.entries(input)
-    return entries.every((entry): entry is readonly [string, string] => typeof entry[1] === "string")
-      ? entries
-      : undefined
-  },
-)
-const fieldRules = table("field rules", {
-  set: v.exactOptional(fieldValues),
-  remove: v.exactOptional(list("header field names", headerName, 0)),
-})
-
-const webOrigin = text(
-  'a web origin in lower case without default port and path, such as "https://app.bank.example" (no "*", no "null")',
-  parseWebOrigin,
-)
-const cors = table("cors", {
-  origins: list('at least one web origin, such as ["https://app.bank.example"]', webOrigin),
-  methods: v.exactOptional(list(`at least one of ${METHODS.join(", ")}`, method)),
-  headers: v.exactOptional(list("header field names", headerName, 0)),
-  expose: v.exactOptional(list("header field names", headerName, 0)),
-  max_age: v.exactOptional(duration(0, CORS_MAX_AGE_SECONDS_MAX * 1_000, "10m")),
-  credentials: v.exactOptional(flag()),
-})
-
-/** What a route says about messages, beside which ones it takes. */
-const messages = {
-  max_request_bytes: v.exactOptional(size),
-  max_response_bytes: v.exactOptional(size),
-  request_headers: v.exactOptional(fieldRules),
-  response_headers: v.exactOptional(fieldRules),
-  security_headers: v.exactOptional(flag()),
-  cors: v.exactOptional(cors),
-  location: v.exactOptional(oneOf("rewrite", "pass")),
-  location_allow: v.exactOptional(list("web origins", webOrigin, 0)),
-}
 
 /** The shapes by what they describe: one variable, one table of a variable of named tables, one item of an array. */
 export const SCHEMAS = {

@@ -15,7 +15,7 @@ import { readUtf8 } from "./der.ts"
 import { formatHex } from "./hex.ts"
 import type { TokenAlgorithm } from "./json-web-key.ts"
 import { parseScope } from "./scope.ts"
-import { membersOf } from "./untrusted.ts"
+import { isJsonObject, membersOf, parseJson } from "./untrusted.ts"
 
 /** Whom a token must be for. */
 export type TokenAudience =
@@ -223,12 +223,6 @@ export function decideUse(facts: TokenFacts, terms: TokenTerms, presentation: Pr
 
 /** Returns the members of a JSON object in UTF-8, or undefined. */
 function parseJsonObject(octets: Uint8Array | undefined): Readonly<Record<string, unknown>> | undefined {
-  const text = octets === undefined ? undefined : readUtf8(octets)
-  if (text === undefined) return undefined
-  try {
-    const value: unknown = JSON.parse(text)
-    return Array.isArray(value) || typeof value !== "object" || value === null ? undefined : membersOf(value)
-  } catch {
-    return undefined
-  }
+  const value = octets === undefined ? undefined : parseJson(readUtf8(octets))
+  return isJsonObject(value) ? value : undefined
 }

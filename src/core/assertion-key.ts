@@ -6,7 +6,9 @@
  *
  * @see RFC 7517 §4, RFC 7518 §6.2 (EC), RFC 8037 §2 (OKP)
  */
+import { parseBase64url } from "./base64url.ts"
 import { ASSERTION_KEY_SECRET_LENGTH_MAX } from "./bounds.ts"
+import { isJsonObject, parseJson } from "./untrusted.ts"
 
 /** Algorithms an assertion is signed with; the key decides, a token never does. */
 export type AssertionAlgorithm = "ES256" | "EdDSA"
@@ -45,8 +47,6 @@ export type AssertionKeyResult =
   | { readonly ok: true; readonly key: AssertionKey }
   | { readonly ok: false; readonly reason: AssertionKeyFault }
 
-/** 32 octets in base64url without padding, the last character canonical: no two texts are one coordinate. */
-const OCTETS_32 = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
 const KID = /^[A-Za-z0-9._-]{1,64}$/
 
 /**
@@ -56,8 +56,8 @@ const KID = /^[A-Za-z0-9._-]{1,64}$/
  */
 export function parseAssertionKey(secret: unknown): AssertionKeyResult {
   if (typeof secret !== "string" || secret.trim() === "") return { ok: false, reason: "missing" }
-  const jwk = parseTable(secret)
-  if (jwk === undefined) return { ok: false, reason: "not_json" }
+  const jwk = secret.length > ASSERTION_KEY_SECRET_LENGTH_MAX ? undefined : parseJson(secret)
+  if (!isJsonObject(jwk)) return { ok: false, reason: "not_json" }
   const { alg, crv, d, kid, kty, x, y } = jwk
   if (typeof kid !== "string" || !KID.test(kid)) return { ok: false, reason: "kid_missing" }
   if (alg !== "ES256" && alg !== "EdDSA") return { ok: false, reason: "alg_unsupported" }
@@ -78,23 +78,11 @@ export function parseAssertionKey(secret: unknown): AssertionKeyResult {
   return { ok: true, key: { kid, alg, publicJwk, privateJwk: { ...publicJwk, d } } }
 }
 
-function parseTable(text: string): Readonly<Record<string, unknown>> | undefined {
-  if (text.length > ASSERTION_KEY_SECRET_LENGTH_MAX) return undefined
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === "object" && value !== null && !Array.isArray(value)
-      ? (value as Readonly<Record<string, unknown>>)
-      : undefined
-  } catch {
-    return undefined
-  }
-}
-
 function isForSigning({ key_ops: operations, use }: Readonly<Record<string, unknown>>): boolean {
   if (use !== undefined && use !== "sig") return false
   return operations === undefined || (Array.isArray(operations) && operations.includes("sign"))
 }
 
 function isOctets32(value: unknown): value is string {
-  return typeof value === "string" && OCTETS_32.test(value)
+  return typeof value === "string" && parseBase64url(value)?.length === 32
 }

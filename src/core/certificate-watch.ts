@@ -14,8 +14,8 @@ import {
 } from "./bounds.ts"
 import { daysLeft } from "./certificate.ts"
 import { effectiveTimeMs } from "./clock.ts"
-import type { CertificateRecord } from "./event.ts"
-import { isCount, isInstant, membersOf } from "./untrusted.ts"
+import { formatInstant, type CertificateRecord } from "./event.ts"
+import { isCount, isInstant, membersOf, parseJson } from "./untrusted.ts"
 
 const DAY_MS = 86_400_000
 
@@ -197,11 +197,6 @@ function baseOf(
   }
 }
 
-/** Whatever a certificate claims, an instant that RFC 3339 can write. */
-function formatInstant(ms: number): string {
-  return new Date(effectiveTimeMs(0, ms)).toISOString()
-}
-
 function dayOf(nowMs: number): number {
   return Math.floor(effectiveTimeMs(0, nowMs) / DAY_MS)
 }
@@ -220,13 +215,4 @@ function isSeen(value: unknown): value is SeenCertificate {
 function isRule(value: unknown): value is CertificateWatch["rules"][number] {
   const { retireAtMs, warnedDay } = membersOf(value)
   return isInstant(retireAtMs) && isCount(warnedDay)
-}
-
-function parseJson(text: unknown): unknown {
-  if (typeof text !== "string") return undefined
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -2,7 +2,7 @@
  * What the record says about the revocation list of a CA: a new one is in force, an attempt to get one has failed, or the
  * one in force is over. Pure and total; called by the object `RevocationList`.
  */
-import { cutValue, type CrlRecord } from "./event.ts"
+import { cutValue, formatInstant, type CrlRecord } from "./event.ts"
 import type { StoredList } from "./revocation.ts"
 
 /** What happened. `failed` carries the exact reason and how many failures in a row it is. */
@@ -20,7 +20,7 @@ export function crlRecordOf(
 ): CrlRecord {
   const { kind } = occurrence
   return {
-    timestamp: new Date(nowMs).toISOString(),
+    timestamp: formatInstant(nowMs),
     level: kind === "refreshed" ? "info" : kind === "failed" ? "warn" : "error",
     event: `crl.${kind}`,
     issuer,
@@ -28,8 +28,8 @@ export function crlRecordOf(
     ...(list === null
       ? {}
       : {
-          this_update: new Date(list.thisUpdateMs).toISOString(),
-          next_update: new Date(list.nextUpdateMs).toISOString(),
+          this_update: formatInstant(list.thisUpdateMs),
+          next_update: formatInstant(list.nextUpdateMs),
           entries: list.entries,
           ...(list.number === null ? {} : { number: list.number }),
         }),

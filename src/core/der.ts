@@ -2,8 +2,8 @@
  * Reads DER: the part of X.690 that certificates and certificate revocation lists need.
  *
  * Strict where laxness makes two readers disagree: definite lengths in their shortest form, low tag numbers, no byte
- * outside its parent. Every function is total: `undefined` means "not DER". Pure; called by `core/x509.ts` and
- * `core/distinguished-name.ts`.
+ * outside its parent. Every function is total: `undefined` means "not DER". Pure; called by what reads
+ * certificates, names, signatures and revocation lists.
  *
  * @see ITU-T X.690 §8.1, §10.1
  */

@@ -6,6 +6,7 @@
  * the `access-log` stage, carried by the queue, turned into a sink's format at the other end.
  */
 import { EVENT_VALUE_LENGTH_MAX } from "./bounds.ts"
+import { effectiveTimeMs } from "./clock.ts"
 import type { ProblemCode } from "./problem.ts"
 
 /**
@@ -181,6 +182,14 @@ export type GatewayEvent = AccessEvent | SocketRecord | ObjectRecord
 export function levelOf(outcome: Outcome, status: number, isDegraded = false): AccessEvent["level"] {
   if (outcome === "failed" || status >= 500) return "error"
   return outcome === "refused" || outcome === "aborted" || isDegraded ? "warn" : "info"
+}
+
+/**
+ * Returns an instant as events have it: RFC 3339 with milliseconds, UTC. Whatever a certificate, a list or a damaged clock
+ * claims, it is one that RFC 3339 can write.
+ */
+export function formatInstant(ms: number): string {
+  return new Date(effectiveTimeMs(0, ms)).toISOString()
 }
 
 /** Returns the text cut to the bound, marked when it was cut; half a surrogate pair becomes U+FFFD, so it is valid UTF-8. */

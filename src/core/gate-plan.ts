@@ -9,7 +9,7 @@ import type { GuardConfig } from "./guard-config.ts"
 import { isWorthLending } from "./lease-sizing.ts"
 import { limitsFor } from "./limit-set.ts"
 import type { ClientLimits, LimitSet } from "./limit-set.ts"
-import type { NamedLimit } from "./limit.ts"
+import type { NamedConcurrency, NamedLimit } from "./limit.ts"
 import type { OutcomeRules } from "./outcome.ts"
 
 /** Whom a guard counts for: the client, its address (an IPv4 address or an IPv6 /64), or the value of a request field. */
@@ -35,6 +35,10 @@ export interface GatePlan {
   readonly keyed: readonly RouteGuard[]
   /** Requests take a place among those in progress, which has to be given back. */
   readonly takesPlace: boolean
+  /** Names of the limits without whose place it is refused; those in shadow mode it may pass without. */
+  readonly places: readonly string[]
+  /** How often the places of a request that goes on are extended, ms: two calls may fail before one ends. */
+  readonly renewalMs: number | undefined
   /** Isolates decide by tokens that the object lends; else every request asks the object. Exact either way. */
   readonly isLent: boolean
 }
@@ -46,12 +50,15 @@ export interface GatePlan {
 export function planGate(sets: readonly LimitSet[], guards: readonly RouteGuard[], client: ClientLimits): GatePlan {
   const limits = limitsFor(sets, client)
   const own = guards.filter(({ key }) => key.kind === "client")
+  const places = limits.filter((limit) => limit.kind === "concurrency")
   return {
     limits,
     own,
     demands: own.map(demandOf),
     keyed: guards.filter(({ key }) => key.kind !== "client"),
-    takesPlace: limits.some(({ kind }) => kind === "concurrency"),
+    takesPlace: places.length > 0,
+    places: places.filter(({ mode }) => mode !== "shadow").map(({ name }) => name),
+    renewalMs: places.length === 0 ? undefined : renewalOf(places),
     isLent: limits.every(isLendable) && own.every(isLendableGuard),
   }
 }
@@ -74,6 +81,10 @@ export function demandOf({
 }: RouteGuard): GuardDemand {
   const times = { failureDurationMs, guardResetTimeoutMs, pendingTtlMs }
   return { name, config: { maxFailures, backoff, inFlight, successPolicy, ...times } }
+}
+
+function renewalOf(places: readonly NamedConcurrency[]): number {
+  return Math.max(1, Math.floor(Math.min(...places.map(({ leaseTtlMs }) => leaseTtlMs)) / 3))
 }
 
 function isLendable(limit: NamedLimit): boolean {

@@ -17,7 +17,7 @@ import type { GuardState } from "./guard-state.ts"
 import { createLostLedger, EMPTY_LEDGER, parseLedger } from "./lease-ledger.ts"
 import type { LeaseLedger } from "./lease-ledger.ts"
 import { parseQuotaState } from "./quota.ts"
-import { isInstant, membersOf } from "./untrusted.ts"
+import { isInstant, membersOf, parseJson } from "./untrusted.ts"
 
 /** One guard as it is stored: with the configuration it was last asked under, which an alarm has to make do with. */
 export interface StoredGuard {
@@ -126,13 +126,4 @@ function parseRecord<State>(
     parsed.push([name, state])
   }
   return Object.fromEntries(parsed)
-}
-
-function parseJson(text: unknown): unknown {
-  if (typeof text !== "string") return undefined
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

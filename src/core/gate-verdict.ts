@@ -60,6 +60,24 @@ export function verdictOfDecision({ admission, block, standings }: GateDecision)
   }
 }
 
+/** Returns the verdict when the object did not answer. @param failure what is known of why */
+export function unavailableVerdict({
+  reason,
+  isOverloaded,
+}: {
+  readonly reason: string
+  readonly isOverloaded: boolean
+}): GateVerdict {
+  return {
+    decidedBy: "asked",
+    policies: [],
+    shadowed: [],
+    softened: [],
+    standings: [],
+    refusal: { kind: "unavailable", reason, isOverloaded },
+  }
+}
+
 /** What an isolate knows when it decides by a lease. */
 export interface LeaseDecided {
   readonly decidedBy: GateVerdict["decidedBy"]

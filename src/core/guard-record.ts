@@ -4,8 +4,7 @@
  * The value that a guard counts for is never written unless it is a client's id: an address or a field's value is what a
  * stranger typed, or somebody's account. Pure and total. Called where the events of `core/guard.ts` are reported.
  */
-import { effectiveTimeMs } from "./clock.ts"
-import type { GuardRecord } from "./event.ts"
+import { formatInstant, type GuardRecord } from "./event.ts"
 import type { GuardEvent } from "./guard-state.ts"
 
 /** Which guard an event is about, and whom that counts for. */
@@ -28,12 +27,8 @@ export function guardRecordOf(event: GuardEvent, { guard, keyKind, clientId }: G
     key_kind: keyKind,
     ...(clientId === undefined ? {} : { client_id: clientId }),
     reason: event.reason,
+    // A guard whose clock could not be read ends its block behind the last instant that can be written.
     blocked_until: formatInstant(event.untilMs),
     attempt: event.attempt,
   }
-}
-
-/** A guard whose clock could not be read ends its block behind the last instant that RFC 3339 can write. */
-function formatInstant(ms: number): string {
-  return new Date(effectiveTimeMs(0, ms)).toISOString()
 }

@@ -9,6 +9,7 @@
  * @see RFC 5280 §5, §6.3
  */
 import { CRL_CLOCK_TOLERANCE_MS, CRL_RETRY_MS_MAX, CRL_RETRY_MS_MIN } from "./bounds.ts"
+import { isEffectiveTime } from "./clock.ts"
 import type { CrlFacts } from "./crl.ts"
 import { nameKey } from "./distinguished-name.ts"
 import { isCount, membersOf } from "./untrusted.ts"
@@ -96,13 +97,8 @@ function readStoredList(value: unknown): StoredList | null | undefined {
   if (value === null) return null
   const { number, thisUpdateMs, nextUpdateMs, entries } = membersOf(value)
   if (number !== null && typeof number !== "string") return undefined
-  if (!isTime(thisUpdateMs) || !isTime(nextUpdateMs) || !isCount(entries)) return undefined
+  if (!isEffectiveTime(thisUpdateMs) || !isEffectiveTime(nextUpdateMs) || !isCount(entries)) return undefined
   return { number, thisUpdateMs, nextUpdateMs, entries }
-}
-
-/** Instants of a list are between 1970 and the end of the year 9999, or its record could not be written. */
-function isTime(value: unknown): value is number {
-  return isCount(value) && value < 253_402_300_800_000
 }
 
 /**
@@ -118,8 +114,7 @@ export function refuseList(
   { ca, url }: RevocationSource,
   nowMs: number,
 ): ListRefusal | undefined {
-  if (nameKey(crl.issuer) !== ca.nameKey) return "crl_issuer_mismatch"
-  if (crl.authorityKeyId !== undefined && crl.authorityKeyId !== ca.ski) return "crl_issuer_mismatch"
+  if (!isNamedBy(crl, ca)) return "crl_issuer_mismatch"
   // A list that says where it belongs is the one of that place; another one of the CA may cover other certificates.
   if (crl.urls.length > 0 && !crl.urls.includes(url)) return "crl_scope"
   if (crl.thisUpdateMs < 0 || crl.thisUpdateMs > nowMs + CRL_CLOCK_TOLERANCE_MS) return "crl_not_yet_valid"
@@ -127,6 +122,15 @@ export function refuseList(
   if (stored === null) return undefined
   const isNumberSmaller = stored.number !== null && compareNumbers(crl.number, stored.number) < 0
   return isNumberSmaller || crl.thisUpdateMs < stored.thisUpdateMs ? "crl_older_than_stored" : undefined
+}
+
+/**
+ * Returns true for a list that names this CA as its issuer: by name, and by key identifier where it has one.
+ *
+ * @param ca name as {@link nameKey} writes it, and key identifier in hex
+ */
+export function isNamedBy(crl: CrlFacts, ca: { readonly nameKey: string; readonly ski: string | undefined }): boolean {
+  return nameKey(crl.issuer) === ca.nameKey && (crl.authorityKeyId === undefined || crl.authorityKeyId === ca.ski)
 }
 
 /** Compares numbers in hex without leading zeros; none is below every one. */

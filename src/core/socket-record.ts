@@ -2,7 +2,7 @@
  * What the record says when a WebSocket has ended: who closed it and how, and how much went through. The reason that a peer
  * gives is its own text and is not written; the gateway's own reason is. Pure and total; called by the stage `access-log`.
  */
-import { cutValue, type SocketRecord } from "./event.ts"
+import { cutValue, formatInstant, type SocketRecord } from "./event.ts"
 import type { ClosedBy } from "./websocket.ts"
 
 /** The end of a socket, and the request that it came from. Instants are epoch ms. */
@@ -30,7 +30,7 @@ export function socketRecordOf(facts: SocketFacts): SocketRecord {
   const { clientId, code, origin, reason, route } = facts
   const isWarning = facts.closedBy === "gateway" ? reason !== "idle" : code === 1006
   return {
-    timestamp: new Date(facts.closedMs).toISOString(),
+    timestamp: formatInstant(facts.closedMs),
     level: isWarning ? "warn" : "info",
     event: "websocket.closed",
     request_id: facts.requestId,

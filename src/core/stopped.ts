@@ -14,7 +14,7 @@ import {
   TOKEN_LEASE_BOOT_LENGTH_MAX,
 } from "./bounds.ts"
 import { effectiveTimeMs } from "./clock.ts"
-import { isCount, isInstant, isPositiveInteger, membersOf } from "./untrusted.ts"
+import { isCount, isInstant, isJsonObject, isPositiveInteger, membersOf, parseJson } from "./untrusted.ts"
 
 /** Refused requests by problem code. */
 export type StoppedCounts = Readonly<Record<string, number>>
@@ -84,12 +84,7 @@ export function recordStopped(state: StoppedState, report: StoppedReport, nowMs:
 
 /** Returns what is stored, or that nothing was stopped when that is unreadable: counts decide nothing. */
 export function restoreStopped(stored: unknown): StoppedState {
-  if (typeof stored !== "string") return NOTHING_STOPPED
-  try {
-    return parseStopped(JSON.parse(stored)) ?? NOTHING_STOPPED
-  } catch {
-    return NOTHING_STOPPED
-  }
+  return parseStopped(parseJson(stored)) ?? NOTHING_STOPPED
 }
 
 function parseStopped(value: unknown): StoppedState | undefined {
@@ -125,7 +120,7 @@ function isRecordOf<Member>(
   value: unknown,
   isMember: (member: unknown) => member is Member,
 ): value is Readonly<Record<string, Member>> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false
+  if (!isJsonObject(value)) return false
   const members = Object.values(value)
   return members.length <= STOPPED_REASONS_MAX && members.every(isMember)
 }

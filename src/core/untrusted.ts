@@ -3,6 +3,21 @@
  * Worker. Narrows, never converts and never throws. The parsers of the limits start here.
  */
 
+/** Returns the value in a JSON text; undefined for a text that is none, and for anything that is no text. */
+export function parseJson(text: unknown): unknown {
+  if (typeof text !== "string") return undefined
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** Returns true for what JSON calls an object: members by name, no list. */
+export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value)
+}
+
 /** Returns the value's members to be checked one by one; of anything that is no object, none. */
 export function membersOf(value: unknown): Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null ? (value as Readonly<Record<string, unknown>>) : {}

@@ -7,7 +7,6 @@ import type { Origin, OriginUrl, RouteAction } from "../config/config.ts"
 import type { BaseUrl } from "../config/schema-names.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { decideLength } from "../core/body-limit.ts"
-import { RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
 import type { CorsDecision } from "../core/cors.ts"
 import { isContentUnexpected } from "../core/forwarding.ts"
 import { findAnswerFault } from "../core/header-section.ts"
@@ -23,7 +22,7 @@ import { exchangeWithOrigin, type Exchanged } from "../origin/exchange.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
 import { createCallerResponse, createSwitchingResponse } from "../origin/response.ts"
 import { openBridge } from "../origin/websocket.ts"
-import { refuse } from "../reply.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 
 type ForwardAction = Extract<RouteAction, { readonly kind: "forward" }>
 
@@ -103,10 +102,10 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     const length = body === null ? "fits" : decideLength(headers.get("content-length"), messages.requestBytesMax)
     if (length === "too-large") return refuse(c, "body-too-large", { reason: "content_length" })
     const assertion = await signAssertion(exchange, action.origin, method, assertionKeys, config.version, nowMs)
-    if (assertion?.ok === false) return refuseForNow(c, assertion.reason)
+    if (assertion?.ok === false) return refuseUnavailable(c, assertion.reason)
     const { origin } = action
     const ask = fetcherOf(c, origin)
-    if (ask === undefined) return refuseForNow(c, `binding_missing ${origin.binding}`)
+    if (ask === undefined) return refuseUnavailable(c, `binding_missing ${origin.binding}`)
     const offered = exchange.upgrade?.kind === "accepted" ? exchange.upgrade.protocols : []
     const handshake = exchange.upgrade === undefined ? [] : handshakeFields(offered)
     const deadline = new AbortController()
@@ -147,7 +146,8 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       onAttempt: () => (exchange.originAttempts = (exchange.originAttempts ?? 0) + 1),
     })
     clearTimeout(timer)
-    if (exchanged.kind === "skipped") return refuseForNow(c, "breaker_open", exchanged.retryAfterMs)
+    if (exchanged.kind === "skipped")
+      return refuseUnavailable(c, "breaker_open", { retryAfterMs: exchanged.retryAfterMs })
     exchange.originMs = exchanged.endedMs - startedMs
     if (exchanged.kind === "failed") return answerFailure(c, origin, exchanged)
     const { answer, url } = exchanged
@@ -177,12 +177,6 @@ function fetcherOf(c: GatewayContext, { binding }: Origin): ((request: Request) 
 
 function isFetcher(bound: unknown): bound is Fetcher {
   return typeof bound === "object" && bound !== null && typeof (bound as Partial<Fetcher>).fetch === "function"
-}
-
-/** Refuses what may pass later. */
-function refuseForNow(c: GatewayContext, reason: string, retryAfterMs: number | null = null): Response {
-  const seconds = retryAfterMs === null ? RETRY_AFTER_SECONDS_DEFAULT : Math.max(1, Math.ceil(retryAfterMs / 1_000))
-  return refuse(c, "service-unavailable", { reason, fields: [["Retry-After", String(seconds)]] })
 }
 
 /** Answers in the place of an origin that did not. */

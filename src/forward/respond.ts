@@ -3,9 +3,9 @@
  * what asks for a WebSocket where there is none: no origin ever sees such a request.
  */
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { JWKS_MAX_AGE_SECONDS, RETRY_AFTER_SECONDS_DEFAULT } from "../core/bounds.ts"
+import { JWKS_MAX_AGE_SECONDS } from "../core/bounds.ts"
 import type { UpgradeRefusal } from "../core/websocket.ts"
-import { refuse } from "../reply.ts"
+import { refuse, refuseUnavailable } from "../reply.ts"
 
 /** Returns the stage. */
 export function createRespondStage({ assertionKeys }: Gateway): StageHandler {
@@ -27,10 +27,7 @@ export function createRespondStage({ assertionKeys }: Gateway): StageHandler {
           const caching = `public, max-age=${JWKS_MAX_AGE_SECONDS}`
           return answer(c, 200, keys.text, "application/jwk-set+json", caching)
         }
-        return refuse(c, "service-unavailable", {
-          reason: keys.reason,
-          fields: [["Retry-After", String(RETRY_AFTER_SECONDS_DEFAULT)]],
-        })
+        return refuseUnavailable(c, keys.reason)
       }
     }
   }

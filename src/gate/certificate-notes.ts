@@ -10,6 +10,7 @@ import type { ConfiguredClient } from "../config/config.ts"
 import type { Gateway, GatewayContext } from "../context.ts"
 import { CERTIFICATE_NOTE_RETRY_MS, CERTIFICATE_NOTES_MAX, CLIENT_GATE_TIMEOUT_MS } from "../core/bounds.ts"
 import type { ClientCertificate } from "../core/certificate.ts"
+import { remember } from "../memory.ts"
 
 /** Takes note of certificates in use. */
 export interface CertificateNotes {
@@ -53,8 +54,7 @@ export function createCertificateNotes(
       const now = nowMs()
       if (now < (dueMs.get(certificate.fingerprint) ?? -Infinity)) return
       // What is forgotten here is reported once more, which costs a call and tells nothing twice.
-      if (dueMs.size >= CERTIFICATE_NOTES_MAX) dueMs.clear()
-      dueMs.set(certificate.fingerprint, (Math.floor(now / DAY_MS) + 1) * DAY_MS)
+      remember(dueMs, certificate.fingerprint, (Math.floor(now / DAY_MS) + 1) * DAY_MS, CERTIFICATE_NOTES_MAX)
       c.executionCtx.waitUntil(report(c, client, certificate, retiresAtMs))
     },
   }

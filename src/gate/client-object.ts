@@ -7,6 +7,7 @@ import type { Gateway, GatewayContext } from "../context.ts"
 import { CLIENT_GATE_TIMEOUT_MS, LEASE_HOLDERS_PER_ISOLATE_MAX, OVERLOAD_DENY_MS } from "../core/bounds.ts"
 import { decideObjectError } from "../core/object-error.ts"
 import { LATE, withDeadline } from "../deadline.ts"
+import { remember } from "../memory.ts"
 
 /** A stub of a client's object. */
 export type ClientObject = ReturnType<Env["CLIENT_GATE"]["getByName"]>
@@ -71,10 +72,7 @@ export function createClientObjects({ nowMs }: Pick<Gateway, "nowMs">): ClientOb
       return { failure: { reason: "object_timeout", isOverloaded: false, mayRepeat: false } }
     } catch (error) {
       const { retry, overloaded, reason } = decideObjectError(error, attempt)
-      if (overloaded) {
-        if (overloadedUntilMs.size >= LEASE_HOLDERS_PER_ISOLATE_MAX) overloadedUntilMs.clear()
-        overloadedUntilMs.set(name, nowMs() + OVERLOAD_DENY_MS)
-      }
+      if (overloaded) remember(overloadedUntilMs, name, nowMs() + OVERLOAD_DENY_MS, LEASE_HOLDERS_PER_ISOLATE_MAX)
       return { failure: { reason, isOverloaded: overloaded, mayRepeat: retry } }
     }
   }

@@ -11,6 +11,7 @@ import { REVOCATION_TIMEOUT_MS, REVOCATION_VERDICT_MS, REVOCATION_VERDICTS_MAX }
 import { decideObjectError } from "../core/object-error.ts"
 import type { RevocationAnswer, RevocationSource } from "../core/revocation.ts"
 import { LATE, withDeadline } from "../deadline.ts"
+import { remember } from "../memory.ts"
 
 /** Answers about serials. */
 export interface RevocationVerdicts {
@@ -38,13 +39,9 @@ export function createRevocationVerdicts({ nowMs }: Pick<Gateway, "nowMs">): Rev
       if (known !== undefined && ageMs >= 0 && ageMs < REVOCATION_VERDICT_MS)
         return known.answer ?? withDeadline(known.coming, REVOCATION_TIMEOUT_MS).then(unlessLate)
       verdicts.delete(key)
-      if (verdicts.size >= REVOCATION_VERDICTS_MAX) {
-        const [oldest] = verdicts.keys()
-        if (oldest !== undefined) verdicts.delete(oldest)
-      }
       const coming = askObject(c, serial, source)
       const verdict: Verdict = { askedAtMs: nowMs(), answer: undefined, coming }
-      verdicts.set(key, verdict)
+      remember(verdicts, key, verdict, REVOCATION_VERDICTS_MAX)
       // The request that asked may be gone before the answer is there; those that joined it still wait.
       c.executionCtx.waitUntil(coming)
       return coming.then((answer) => (verdict.answer = answer))

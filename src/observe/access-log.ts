@@ -6,7 +6,14 @@
  */
 import type { Exchange, Gateway, OpenSocket, SocketEnd, StageHandler } from "../context.ts"
 import { daysLeft } from "../core/certificate.ts"
-import { cutValue, formatEventJson, levelOf, type AccessEvent, type SocketRecord } from "../core/event.ts"
+import {
+  cutValue,
+  formatEventJson,
+  formatInstant,
+  levelOf,
+  type AccessEvent,
+  type SocketRecord,
+} from "../core/event.ts"
 import { decisivePolicy } from "../core/gate-verdict.ts"
 import { socketRecordOf } from "../core/socket-record.ts"
 import { rawPathOf } from "../core/target.ts"
@@ -87,7 +94,7 @@ function createEvent(
   const isDegraded = ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined
   const address = request.headers.get("cf-connecting-ip")
   return {
-    timestamp: new Date(exchange.arrivedMs).toISOString(),
+    timestamp: formatInstant(exchange.arrivedMs),
     level: levelOf(exchange.outcome, status, isDegraded),
     event: "request",
     request_id: exchange.requestId,
@@ -114,9 +121,7 @@ function createEvent(
           certificate_fingerprint: certificate.fingerprint,
           certificate_days_left: daysLeft(certificate.notAfterMs, nowMs),
         }),
-    ...(certificateRetiresAtMs === undefined
-      ? {}
-      : { certificate_retires_at: new Date(certificateRetiresAtMs).toISOString() }),
+    ...(certificateRetiresAtMs === undefined ? {} : { certificate_retires_at: formatInstant(certificateRetiresAtMs) }),
     ...(revocationUnknown === undefined ? {} : { revocation_unknown: revocationUnknown }),
     ...tokenFacts(exchange),
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),

@@ -12,8 +12,9 @@ import type { AuthorizationServer } from "../config/config.ts"
 import type { GatewayContext } from "../context.ts"
 import { decideHeader, forLog, readClaims, type TokenFacts } from "../core/access-token.ts"
 import { TOKEN_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
-import { formatHex } from "../core/hex.ts"
 import type { PublicKey, TokenAlgorithm } from "../core/json-web-key.ts"
+import { sha256Hex } from "../digest.ts"
+import { remember } from "../memory.ts"
 import type { KeySets } from "./key-sets.ts"
 
 /** What a token says; or why it says nothing; or that its key cannot be had. */
@@ -75,7 +76,7 @@ export function createTokenVerifier(keySets: KeySets): TokenVerifier {
 
   return {
     async verify(c, server, token) {
-      const id = `${server.name} ${await digest(token)}`
+      const id = `${server.name} ${await sha256Hex(token)}`
       const known = remembered.get(id)
       if (known !== undefined) {
         const found = await keySets.find(c, server, known.kid)
@@ -93,20 +94,8 @@ export function createTokenVerifier(keySets: KeySets): TokenVerifier {
       if (signer === undefined) return { kind: "refused", reason: "signature_invalid" }
       const claims = readClaims(signer.payload, type, server)
       if (!claims.ok) return { kind: "refused", reason: claims.reason }
-      remember(remembered, id, { kid, key: signer.key, facts: claims.facts })
+      remember(remembered, id, { kid, key: signer.key, facts: claims.facts }, TOKEN_CACHE_ENTRIES_MAX)
       return { kind: "verified", facts: claims.facts }
     },
   }
-}
-
-async function digest(token: string): Promise<string> {
-  return formatHex(new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(token))))
-}
-
-function remember(entries: Map<string, Remembered>, id: string, entry: Remembered): void {
-  if (entries.size >= TOKEN_CACHE_ENTRIES_MAX) {
-    const [oldest] = entries.keys()
-    if (oldest !== undefined) entries.delete(oldest)
-  }
-  entries.set(id, entry)
 }

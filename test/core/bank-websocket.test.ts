@@ -2,9 +2,12 @@
  * Goal: the sample bank's WebSocket reads frames as RFC 6455 says, however they are cut, and ends with the code for what is none.
  * Method: the RFC's examples, properties over cuts, and each fault by hand.
  */
+import { IncomingMessage } from "node:http"
+import { Socket } from "node:net"
+import { Duplex } from "node:stream"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { acceptanceOf, createFrameReader, formatFrame } from "../../examples/bank/websocket.ts"
+import { acceptanceOf, acceptWebSocket, createFrameReader, formatFrame } from "../../examples/bank/websocket.ts"
 
 function read(octets: Buffer, size = octets.length, messageBytesMax = 1_000): readonly unknown[] {
   const told: unknown[] = []
@@ -80,5 +83,28 @@ describe("createFrameReader()", () => {
     ["half a close code", masked(8, Buffer.from([3])), 1002],
   ])("ends at %s", (_, octets, code) => {
     expect(read(octets)).toEqual([["fault", code]])
+  })
+})
+
+describe("acceptWebSocket()", () => {
+  /** A handshake, and a socket whose other end reads nothing. */
+  function handshake(): readonly [IncomingMessage, Duplex] {
+    const request = new IncomingMessage(new Socket())
+    request.method = "GET"
+    request.headers = { upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": "dGhlIHNhbXBsZQ==" }
+    return [request, new Duplex({ read() {}, write() {}, writableHighWaterMark: 1 })]
+  }
+
+  test("waits once for a client that does not read, however much is sent to it", () => {
+    const [request, socket] = handshake()
+    const octets = Buffer.concat(Array.from({ length: 50 }, () => masked(1, "echo")))
+    acceptWebSocket(request, socket, octets, { onMessage: (data, open) => open.send(data) })
+    expect([socket.isPaused(), socket.listenerCount("drain")]).toEqual([true, 1])
+  })
+
+  test("opens nothing for a client that has left: nobody would be told of the end", () => {
+    const [request, socket] = handshake()
+    socket.destroy()
+    expect(acceptWebSocket(request, socket, Buffer.alloc(0), { onMessage() {} })).toBeUndefined()
   })
 })

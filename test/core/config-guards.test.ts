@@ -4,11 +4,11 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import type { Config } from "../../src/config/config.ts"
 import { loadConfig } from "../../src/config/load.ts"
 import { FAILURE_STATUSES_MAX } from "../../src/core/bounds.ts"
 import { parseGuardConfig } from "../../src/core/guard-config.ts"
 import { parseOutcomeRules } from "../../src/core/outcome.ts"
+import { errorsOf, load } from "./config-fixtures.ts"
 
 const GUARD = { max_failures: 5, failure_duration: "10m", backoff: { kind: "lineal", duration: "5m" } }
 const ROUTE = { path: "/login", origin: "bank", limits: "standard" }
@@ -27,20 +27,6 @@ const VERDICT =
 
 const withGuard = (keys: object) => ({ ...VALID, GUARDS: { ...VALID.GUARDS, credentials: { ...GUARD, ...keys } } })
 const withRoute = (keys: object) => ({ ...VALID, ROUTES: [{ ...ROUTE, ...keys }] })
-
-function load(environment: Readonly<Record<string, unknown>>): Config {
-  const result = loadConfig(environment)
-  if (!result.ok) throw new Error(JSON.stringify(result.errors))
-  return result.config
-}
-
-/** Returns the errors as `path value accepted`, which is how an operator reads them. */
-function errorsOf(environment: Readonly<Record<string, unknown>>): readonly string[] {
-  const result = loadConfig(environment)
-  return result.ok
-    ? []
-    : result.errors.map(({ path, value, accepted }) => `${path} | ${value ?? "(missing)"} | ${accepted}`)
-}
 
 const guardOf = (keys: object) => load(withGuard(keys)).guards[0]
 

@@ -10,9 +10,8 @@ import * as x509 from "@peculiar/x509"
 import { beforeAll, describe, expect, test } from "vitest"
 import { createAuthority } from "../../cli/pki/certificate.ts"
 import { parseSubject } from "../../cli/pki/name.ts"
-import type { Config } from "../../src/config/config.ts"
-import { loadConfig } from "../../src/config/load.ts"
 import { mintLeaf } from "./certificate-fixtures.ts"
+import { errorsOf, load } from "./config-fixtures.ts"
 import { pemOf } from "./crl-fixtures.ts"
 
 const SKI = "27846e5e89a3c0f4"
@@ -30,20 +29,6 @@ const withIssuers = (issuers: object) => ({
   ROUTES: [{ path: "/healthz", client_certificate: "none", respond: { status: 200 } }],
 })
 const withPartners = (keys: object) => withIssuers({ partners: { ski: SKI, ...keys } })
-
-function load(environment: Readonly<Record<string, unknown>>): Config {
-  const result = loadConfig(environment)
-  if (!result.ok) throw new Error(JSON.stringify(result.errors))
-  return result.config
-}
-
-/** Returns the errors as `path | value | accepted`, which is how an operator reads them. */
-function errorsOf(environment: Readonly<Record<string, unknown>>): readonly string[] {
-  const result = loadConfig(environment)
-  return result.ok
-    ? []
-    : result.errors.map(({ path, value, accepted }) => `${path} | ${value ?? "(missing)"} | ${accepted}`)
-}
 
 test("an issuer has no list and no revoked serials by default", () => {
   expect(load(withPartners({})).issuers.get(SKI)).toEqual({

@@ -3,6 +3,7 @@
  */
 import { describe, expect, test } from "vitest"
 import { loadConfig } from "../../src/config/load.ts"
+import { errorsOf } from "./config-fixtures.ts"
 
 const BASE = {
   GATEWAY: { hosts: ["a.example", "b.example"] },
@@ -10,14 +11,10 @@ const BASE = {
   LIMITS: { standard: { rate: "1/s", burst: 1 } },
 }
 
-function load(...routes: readonly object[]): ReturnType<typeof loadConfig> {
-  return loadConfig({ ...BASE, ROUTES: routes.map((route) => ({ origin: "bank", limits: "standard", ...route })) })
-}
-
-function errorsOf(...routes: readonly object[]): readonly string[] {
-  const loaded = load(...routes)
-  return loaded.ok ? [] : loaded.errors.map(({ accepted, path, value }) => `${path} | ${value} | ${accepted}`)
-}
+const withRoutes = (...routes: readonly object[]) => ({
+  ...BASE,
+  ROUTES: routes.map((route) => ({ origin: "bank", limits: "standard", ...route })),
+})
 
 describe("a route", () => {
   test.each([
@@ -25,12 +22,14 @@ describe("a route", () => {
     [{ host: ["b.example", "a.example"] }, ["b.example", "a.example"]],
     [{}, undefined],
   ])("has the hosts of %j", (route, hosts) => {
-    const loaded = load({ prefix: "/", ...route })
+    const loaded = loadConfig(withRoutes({ prefix: "/", ...route }))
     expect(loaded.ok && loaded.config.routes[0]?.hosts).toEqual(hosts)
   })
 
   test("may have the pattern of another on another host, or beside one of every host", () => {
-    expect(errorsOf({ path: "/" }, { path: "/", host: "a.example" }, { path: "/", host: "b.example" })).toEqual([])
+    expect(
+      errorsOf(withRoutes({ path: "/" }, { path: "/", host: "a.example" }, { path: "/", host: "b.example" })),
+    ).toEqual([])
   })
 
   test.each([
@@ -53,7 +52,7 @@ describe("a route", () => {
     [{ rewrite: { path: "/$1" } }, 'ROUTES[0].rewrite.path | "/$1" | strip_prefix or replace_prefix'],
     [{ rewrite: { to: "/" } }, 'ROUTES[0].rewrite.to | "/" | no such key'],
   ])("is refused with %j", (route, expected) => {
-    const [error, ...others] = errorsOf({ prefix: "/v1", ...route })
+    const [error, ...others] = errorsOf(withRoutes({ prefix: "/v1", ...route }))
     expect(others).toEqual([])
     expect(error?.slice(0, expected.length)).toBe(expected)
   })
@@ -71,7 +70,9 @@ describe("a route", () => {
   })
 
   test("is refused when another has its pattern, method and host", () => {
-    expect(errorsOf({ path: "/", host: ["a.example", "b.example"] }, { path: "/", host: "b.example" })).toEqual([
+    expect(
+      errorsOf(withRoutes({ path: "/", host: ["a.example", "b.example"] }, { path: "/", host: "b.example" })),
+    ).toEqual([
       'ROUTES[1] | "GET b.example/" | a host, path and method that no other route has; ROUTES[0] has them already',
     ])
   })

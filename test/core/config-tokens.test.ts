@@ -3,8 +3,7 @@
  * with place, value and what is accepted. Method: one valid sample, one change a test.
  */
 import { describe, expect, test } from "vitest"
-import type { Config } from "../../src/config/config.ts"
-import { loadConfig } from "../../src/config/load.ts"
+import { errorsOf, load } from "./config-fixtures.ts"
 
 const SERVER = {
   issuer: "https://login.bank.example",
@@ -25,20 +24,6 @@ const VALID = {
 }
 const withServer = (keys: object) => ({ ...VALID, TOKENS: { login: { ...SERVER, ...keys } } })
 const withRoute = (keys: object) => ({ ...VALID, ROUTES: [{ ...ROUTE, ...keys }] })
-
-function load(environment: Readonly<Record<string, unknown>>): Config {
-  const result = loadConfig(environment)
-  if (!result.ok) throw new Error(JSON.stringify(result.errors))
-  return result.config
-}
-
-/** Returns the errors as `path value accepted`, which is how an operator reads them. */
-function errorsOf(environment: Readonly<Record<string, unknown>>): readonly string[] {
-  const result = loadConfig(environment)
-  return result.ok
-    ? []
-    : result.errors.map(({ path, value, accepted }) => `${path} | ${value ?? "(missing)"} | ${accepted}`)
-}
 
 describe("an authorization server", () => {
   test("is strict unless told otherwise", () => {

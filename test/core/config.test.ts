@@ -5,10 +5,10 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import type { Config } from "../../src/config/config.ts"
-import { configurationVariables, loadConfig, type ConfigError } from "../../src/config/load.ts"
+import { configurationVariables, loadConfig } from "../../src/config/load.ts"
 import { matchHostRoute } from "../../src/core/virtual-host.ts"
 import { readDataSet } from "../conformance.ts"
+import { errorsOf, load } from "./config-fixtures.ts"
 
 type Environment = Readonly<Record<string, unknown>>
 
@@ -47,22 +47,6 @@ const VALID = {
 const ASSERTING = {
   hosts: ["localhost"],
   assertion: { issuer: "https://api.bank.example", keys: ["ASSERTION_KEY", "ASSERTION_KEY_2"] },
-}
-
-function load(environment: Environment): Config {
-  const result = loadConfig(environment)
-  if (!result.ok) throw new Error(JSON.stringify(result.errors))
-  return result.config
-}
-
-/** Returns the errors as `path value accepted`, which is how an operator reads them. */
-function errorsOf(environment: Environment): readonly string[] {
-  const result = loadConfig(environment)
-  return result.ok ? [] : result.errors.map(describeError)
-}
-
-function describeError({ path, value, accepted }: ConfigError): string {
-  return `${path} | ${value ?? "(missing)"} | ${accepted}`
 }
 
 /** The valid sample with one route more. */
@@ -464,7 +448,7 @@ describe("one error", () => {
     [
       "with five keys",
       { issuer: "https://x.example", keys: ["A", "B", "C", "D", "E"] },
-      '.keys | ["A","B","C","D","E"] | at most 4 names: the key that signs, and those beside it',
+      '.keys | ["***","***","***","***","***"] | at most 4 names: the key that signs, and those beside it',
     ],
     [
       "with the key itself",
@@ -474,6 +458,11 @@ describe("one error", () => {
     [
       "with a name that reads like a variable",
       { issuer: "https://x.example", keys: ["ROUTES_KEY"] },
+      '.keys[0] | "***" | a name that does not begin like a variable of the configuration',
+    ],
+    [
+      "with a name that is the one of a variable",
+      { issuer: "https://x.example", keys: ["TOKENS"] },
       '.keys[0] | "***" | a name that does not begin like a variable of the configuration',
     ],
     ["with an issuer that is no URL", { issuer: "bank", keys: ["A"] }, `.issuer | "bank" | ${ISSUER_ACCEPTS}`],
@@ -980,6 +969,9 @@ describe("values in errors", () => {
     ],
     ["a secret under a misspelt key", { SINKS: [{ kind: "otlp", url: "https://a.example", api_key: "hunter2" }] }],
     ["a secret inside a table", { OTHER: { nested: { password: "hunter2" } } }],
+    ["a secret in a list", { GATEWAY: { hosts: ["a.example"], asertion: { keys: ["hunter2"] } } }],
+    ["a secret in a list in place of one", { SINKS: [{ kind: "otlp", authorization_secret: ["hunter2"] }] }],
+    ["a secret in a table in place of one", { OTHER: { authorization: { value: "hunter2" } } }],
     ["a secret in a variable of a known family", { SINKS_TOKEN: "hunter2" }],
     ["the user information of a URL", { ORIGINS: { bank: { url: "https://bank:hunter2@bank.example" } } }],
     ["the query of a URL", { SINKS: [{ kind: "otlp", url: "https://a.example/?key=hunter2" }] }],

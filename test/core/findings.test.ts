@@ -7,10 +7,11 @@ import "../../cli/pki/reflection.ts"
 import { beforeAll, describe, expect, test } from "vitest"
 import { createAuthority } from "../../cli/pki/certificate.ts"
 import { parseSubject } from "../../cli/pki/name.ts"
-import { findFindings, type Finding } from "../../cli/findings.ts"
+import type { Finding } from "../../cli/finding.ts"
+import { findFindings } from "../../cli/findings.ts"
 import type { WranglerEnvironment } from "../../cli/wrangler-file.ts"
-import { loadConfig } from "../../src/config/load.ts"
 import { VARIABLE_BYTES_MAX } from "../../src/core/bounds.ts"
+import { load } from "./config-fixtures.ts"
 
 const NOW_MS = Date.UTC(2026, 10, 28, 12)
 const SKI = "73656b6973686f2d646576656c6f706d656e742d"
@@ -47,9 +48,7 @@ function findIn(
 
 function findAll(parts: Partial<WranglerEnvironment>, vars: Readonly<Record<string, unknown>>): readonly Finding[] {
   const environment = { ...ENVIRONMENT, ...parts, vars: { ...VARS, ...vars } }
-  const loaded = loadConfig(environment.vars)
-  if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
-  return findFindings(environment, loaded.config, SKI, NOW_MS)
+  return findFindings(environment, load(environment.vars), SKI, NOW_MS)
 }
 
 test("findFindings() finds nothing in a sound environment", () => {

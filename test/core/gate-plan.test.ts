@@ -62,6 +62,17 @@ describe("planGate()", () => {
     expect(plan([limit]).takesPlace).toBe(true)
   })
 
+  test("planGate() names the places that a request may not go on without", () => {
+    const limit: NamedLimit = { kind: "concurrency", name: "places", maxConcurrent: 2, leaseTtlMs: 9 }
+    expect(plan([limit, { ...limit, name: "trial", mode: "shadow" }, BUCKET]).places).toEqual(["places"])
+  })
+
+  test("planGate() has places extended three times in the shortest of their lives", () => {
+    const limit: NamedLimit = { kind: "concurrency", name: "places", maxConcurrent: 2, leaseTtlMs: 30_000 }
+    expect(plan([limit, { ...limit, name: "trial", leaseTtlMs: 10_000, mode: "shadow" }]).renewalMs).toBe(3_333)
+    expect(plan([BUCKET]).renewalMs).toBeUndefined()
+  })
+
   test("planGate() tells the object of a guard's configuration and of nothing else", () => {
     const { name, key, outcomes, ...config } = GUARD
     expect([key.kind, outcomes.verdictHeader, plan([], [GUARD]).demands]).toEqual(["client", null, [{ name, config }]])

@@ -1,6 +1,7 @@
 /**
  * Goal: an official receiver accepts every document. Method: a walk over the document that applies the JSON rules of
- * OTLP to each member by its name, for one example, for random events and for the official example itself.
+ * OTLP to each member by its name, for one example, for random events, for events of other versions of the gateway and for
+ * the official example itself.
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
@@ -147,6 +148,20 @@ describe("formatOtlpLogs()", () => {
     expect(text).toContain('"body":{"stringValue":"crl.failed partners"}')
     expect(text).toContain('{"key":"entries","value":{"intValue":"17"}}')
     expect(text).not.toContain("traceId")
+  })
+
+  test.each([
+    {},
+    { event: "audit.entry", level: "notice", timestamp: "today" },
+    { level: "constructor", trace_id: 7, span_id: null },
+    { level: null, items: [1, null], table: { a: 1 }, nothing: null, huge: 1e300 },
+  ])("OT-3: breaks no rule for an event of another version: %j", (event) => {
+    expect(faults(document(event as unknown as GatewayEvent))).toEqual([])
+  })
+
+  test("OT-3: names an event of a kind that this version does not know", () => {
+    const event = { ...GUARD_RECORD, event: "audit.entry", guard: undefined } as unknown as GatewayEvent
+    expect(JSON.stringify(document(event))).toContain('"body":{"stringValue":"audit.entry"}')
   })
 
   test("writes one record per event in their order", () => {

@@ -2,13 +2,16 @@
  * Goal: `sekisho crl` says what a list says and what the gateway would make of it, and of anything else why it is no list.
  * Method: the real process on lists of the development CA and on lists written for the purpose.
  */
+import { createPrivateKey, sign } from "node:crypto"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
+import { AUTHORITY_SUBJECT } from "../../cli/pki/authority.ts"
 import { ensurePki, type Pki } from "../../cli/pki/ensure.ts"
+import { parseSubject } from "../../cli/pki/name.ts"
 import { decodePem } from "../../src/core/pem.ts"
-import { crlOf, entry, extension, CRL_NUMBER, pemOf, time } from "../core/crl-fixtures.ts"
+import { crlOf, entry, extension, CRL_NUMBER, pemOf, tbsCertList, time } from "../core/crl-fixtures.ts"
 import { runCommand } from "./command.ts"
 
 const FAR_MS = Date.UTC(2099, 0, 1)
@@ -57,6 +60,21 @@ test("a list that another CA has signed fails", async () => {
   const other = await ensurePki(join(directory, "other"), { clients: [], hosts: ["localhost"], nowMs: Date.now() })
   const { code, stdout } = await runCommand("crl", pki.crlPath, "--ca", other.ca.certificatePath)
   expect([code, stdout]).toEqual([1, expect.stringMatching(/signature +not by this CA/)])
+})
+
+test.each([
+  ["the key of the CA succeeds", "73656b6973686f2d646576656c6f706d656e742d", 0, "by this CA"],
+  ["another key fails, although the CA has signed it", "00".repeat(20), 1, "not by this CA"],
+])("a list that names %s", async (_, keyId, exitCode, verdict) => {
+  const parts = {
+    issuer: new Uint8Array(parseSubject(AUTHORITY_SUBJECT).toArrayBuffer()),
+    nextUpdate: time(FAR_MS),
+    extensions: [CRL_NUMBER, extension("2.5.29.35", `30168014${keyId}`)],
+  }
+  const key = createPrivateKey(await readFile(pki.ca.keyPath))
+  const list = crlOf({ ...parts, signature: sign("sha256", tbsCertList(parts), key) })
+  const { code, stdout } = await runCommand("crl", await write("named.crl", list), "--ca", pki.ca.certificatePath)
+  expect([code, stdout]).toEqual([exitCode, expect.stringMatching(new RegExp(`signature +${verdict}\\n`))])
 })
 
 test.each([

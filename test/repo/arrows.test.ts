@@ -5,6 +5,9 @@
 import { describe, expect, test } from "vitest"
 import { listFiles, readText } from "./files.ts"
 
+/** What shells share that have something to wait for, to remember or to digest. */
+const TOOLS = ["src/deadline.ts", "src/digest.ts", "src/memory.ts"]
+
 /** What each folder may import from the repository. The first matching row counts. */
 const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[] = [
   ["src/core/", ["src/core/"]],
@@ -15,9 +18,11 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/platform.ts", ["src/core/", "src/context.ts"]],
   ["src/origin/", ["src/core/", "src/config/", "src/context.ts", "src/deadline.ts", "src/origin/"]],
   ["src/deadline.ts", []],
-  ["src/gate/", ["src/core/", "src/config/", "src/context.ts", "src/deadline.ts", "src/gate/"]],
-  ["src/admit/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/deadline.ts", "src/gate/"]],
-  ["src/tokens/", ["src/core/", "src/config/", "src/context.ts", "src/deadline.ts", "src/tokens/"]],
+  ["src/digest.ts", ["src/core/"]],
+  ["src/memory.ts", []],
+  ["src/gate/", ["src/core/", "src/config/", "src/context.ts", ...TOOLS, "src/gate/"]],
+  ["src/admit/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", ...TOOLS, "src/gate/"]],
+  ["src/tokens/", ["src/core/", "src/config/", "src/context.ts", ...TOOLS, "src/tokens/"]],
   ["src/authorize/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/tokens/"]],
   ["src/keys/", ["src/core/", "src/config/", "src/context.ts"]],
   ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/origin/"]],
