@@ -2,14 +2,13 @@
  * The other end of the queue: pushes events to the configured sinks.
  *
  * Each message is offered to every sink. It is acknowledged when all have it, offered again when one asks for patience,
- * and left to the dead-letter queue when one will never take it. Nothing of a sink's answer but its status and
- * Retry-After is used, and no more than 64 KB of it is read.
+ * and left to the dead-letter queue when one will never take it.
  */
 import type { Config, Sink } from "../config/config.ts"
-import { SINK_RESPONSE_BYTES_MAX, SINK_TIMEOUT_MS } from "../core/bounds.ts"
-import { combineDeliveries, decideDelivery, type Delivery } from "../core/delivery.ts"
+import { combineDeliveries, type Delivery } from "../core/delivery.ts"
 import { formatEventJson, type GatewayEvent } from "../core/event.ts"
 import { formatOtlpLogs } from "../core/otlp-logs.ts"
+import { postToSink, type SinkContent } from "../sinks/post.ts"
 import { parseEventMessage } from "./event-message.ts"
 
 /** Delivers one batch of the queue. Never throws: what cannot be delivered is retried or dead-lettered by message. */
@@ -25,7 +24,11 @@ export async function deliverBatch(
         parsed === undefined
           ? { kind: "rejected", reason: "unknown_message" }
           : combineDeliveries(
-              await Promise.all(config.sinks.map((sink) => push(sink, parsed.events, config.version, secrets))),
+              await Promise.all(
+                config.sinks.map((sink) =>
+                  postToSink(sink, contentOf(sink.kind, parsed.events, config.version), secrets),
+                ),
+              ),
             )
       if (parsed !== undefined && parsed.dropped > 0) logDelivery(batch, "events_dropped", `${parsed.dropped}`)
       if (delivery.kind === "delivered") return message.ack()
@@ -38,49 +41,14 @@ export async function deliverBatch(
   )
 }
 
-async function push(
-  sink: Sink,
-  events: readonly GatewayEvent[],
-  serviceVersion: string,
-  secrets: Readonly<Record<string, unknown>>,
-): Promise<Delivery> {
-  const headers = new Headers({ "Content-Type": sink.kind === "otlp" ? "application/json" : "application/x-ndjson" })
-  if (sink.authorizationSecret !== undefined) {
-    const secret = secrets[sink.authorizationSecret]
-    // Without the secret the sink would refuse, or worse, accept from anybody: keep the events until it is there.
-    if (typeof secret !== "string") return { kind: "retry", reason: "authorization_secret_missing", delaySeconds: 60 }
-    headers.set("Authorization", secret)
-  }
-  const body =
-    sink.kind === "otlp"
-      ? formatEventJson(formatOtlpLogs(events, serviceVersion))
-      : events.map((event) => `${formatEventJson(event)}\n`).join("")
-  try {
-    const response = await fetch(sink.url, {
-      method: "POST",
-      headers,
-      body,
-      redirect: "manual",
-      signal: AbortSignal.timeout(SINK_TIMEOUT_MS),
-    })
-    // The status has decided: events whose acceptance breaks off in mid-answer would be sent twice.
-    await drain(response).catch(() => undefined)
-    return decideDelivery(response.status, response.headers.get("retry-after"), Date.now())
-  } catch {
-    return decideDelivery(undefined, null, Date.now())
-  }
-}
-
-/** Reads an answer to its end so that the connection can be used again, or gives up on it at the bound. */
-async function drain(response: Response): Promise<void> {
-  if (response.body === null) return
-  const reader = response.body.getReader()
-  for (let bytes = 0; bytes <= SINK_RESPONSE_BYTES_MAX;) {
-    const { done, value } = await reader.read()
-    if (done) return
-    bytes += (value as Uint8Array).length
-  }
-  await reader.cancel()
+/** Returns the events as the sink takes them. */
+function contentOf(kind: Sink["kind"], events: readonly GatewayEvent[], serviceVersion: string): SinkContent {
+  return kind === "otlp"
+    ? { mediaType: "application/json", text: formatEventJson(formatOtlpLogs(events, serviceVersion)) }
+    : {
+        mediaType: "application/x-ndjson",
+        text: events.map((event) => `${formatEventJson(event)}\n`).join(""),
+      }
 }
 
 function logDelivery(batch: MessageBatch, event: string, reason: string): void {
