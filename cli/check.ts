@@ -9,7 +9,14 @@ import { inPriority } from "../src/core/virtual-host.ts"
 import { PIPELINE } from "../src/pipeline.ts"
 import { describeEnd, describeRule } from "./client-rules.ts"
 import { count, formatErrors } from "./configuration.ts"
-import { describeGuard, describeLimit, describeOrigin, describeRoute, describeServer } from "./describe.ts"
+import {
+  describeGuard,
+  describeLimit,
+  describeMessages,
+  describeOrigin,
+  describeRoute,
+  describeServer,
+} from "./describe.ts"
 import { findFindings } from "./findings.ts"
 import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import { createPaint, formatTable, printable, type Paint } from "./terminal.ts"
@@ -136,6 +143,10 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
   section(
     ["origin", "url", "timeout", "retries", "breaker", "certificate in", "assertion for"],
     config.origins.flatMap(describeOrigin),
+  )
+  section(
+    ["route", "request up to", "answer up to", "fields changed", "web origins", "redirects", "sockets"],
+    routes.flatMap((route) => describeMessages(route)),
   )
   section(
     ["sink", "url", "authorization"],

@@ -3,9 +3,11 @@
  */
 import type { AuthorizationServer, Guard, Origin, Route } from "../src/config/config.ts"
 import { formatBase } from "../src/config/resolve-origins.ts"
+import type { FieldRules } from "../src/core/field-rules.ts"
 import type { NamedLimit } from "../src/core/limit.ts"
 import type { Rewrite } from "../src/core/rewrite.ts"
 import { METHODS } from "../src/core/route.ts"
+import { formatSize } from "../src/core/size.ts"
 import { formatDuration } from "../src/core/time.ts"
 import { count } from "./configuration.ts"
 
@@ -54,6 +56,42 @@ export function describeAction(action: Route["action"]): string {
     case "jwks":
       return "answered here with the public keys"
   }
+}
+
+/**
+ * Returns a row of what a route does with messages: sizes, fields, web origins, redirects, sockets. None for a route that
+ * forwards nothing.
+ */
+export function describeMessages({ action, label }: Route): readonly (readonly string[])[] {
+  if (action.kind !== "forward") return []
+  const { messages, webSocket } = action
+  const { cors, hasSecurityFields, locationAllowed, requestBytesMax, requestFields, responseBytesMax, responseFields } =
+    messages
+  const changes = [
+    ...describeFields("to the origin", requestFields),
+    ...describeFields("to the caller", responseFields),
+    ...(hasSecurityFields ? ["security fields to the caller"] : []),
+  ]
+  return [
+    [
+      label,
+      formatSize(requestBytesMax),
+      responseBytesMax === undefined ? "any" : formatSize(responseBytesMax),
+      changes.join("; ") || "-",
+      cors === undefined ? "-" : [...cors.origins].join(" "),
+      locationAllowed === undefined ? "as they are" : ["to the gateway", ...locationAllowed].join(" "),
+      webSocket === undefined
+        ? "-"
+        : `idle ${formatDuration(webSocket.idleTimeoutMs)}, messages up to ${formatSize(webSocket.messageBytesMax)}, asked again every ${formatDuration(webSocket.recheckMs)}`,
+    ],
+  ]
+}
+
+function describeFields(where: string, { remove, set }: FieldRules): readonly string[] {
+  return [
+    ...(set.length === 0 ? [] : [`${set.map(([name]) => name).join(" ")} set ${where}`]),
+    ...(remove.length === 0 ? [] : [`${remove.join(" ")} not ${where}`]),
+  ]
 }
 
 /** The server, then the scopes: once when all methods need the same. */
