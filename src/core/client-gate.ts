@@ -93,13 +93,14 @@ export function lendTokens(
     },
     nowMs,
   )
+  const stored = storedOf(state, step.pool)
   // Whoever asked in vain is remembered too: shares are worked out from what everybody asks for.
   const lent: GateState =
     step.ledger === state.ledger
       ? withGuards(state, asked.refused)
-      : { ...state, ...storedOf(state, step.pool), ledger: step.ledger, guards: asked.refused }
+      : { ...state, ...stored, ledger: step.ledger, guards: asked.refused }
   if (step.answer === null) return { state: lent, answer: null, events: asked.events }
-  const standing: GateState = { ...state, ...storedOf(state, step.pool) }
+  const standing: GateState = { ...state, ...stored }
   const policies = lendable.flatMap((limit) => askLimit(standing, limit, undefined, nowMs, undefined).policy ?? [])
   return {
     state: lent,

@@ -5,8 +5,8 @@
  * than `burst + rate * (t - s)` tokens of a bucket admitted and no window more than the limit of a quota, whatever messages
  * and processes do. A quota loses what an isolate holds that never calls again, about 0.8 s of its demand at most, and what
  * is handed back after the isolate was forgotten; everything else that is not spent comes back to it. Pure and total. Called by the
- * client's object, which makes a step durable before it answers: a step with `mustPersist` that is forgotten afterwards
- * breaks the promise, any other step may be forgotten.
+ * client's object, which makes every step durable before it answers. `mustPersist` says which of them has to be: a step with it
+ * that is forgotten afterwards breaks the promise, any other one may be forgotten; the simulation forgets those.
  */
 import {
   TOKEN_LEASE_HOLDERS_MAX,
@@ -173,7 +173,9 @@ export function grant<M extends LeaseMember<M>>(
 }
 
 /**
- * Admits one request at once, out of what is not lent: for a request that also depends on limits which cannot be lent.
+ * Admits one request at once, out of what is not lent: what `core/client-gate.ts` decides for limits and guards together, for
+ * limits alone. The simulation asks for it, and tests hold the two against each other.
+ *
  * The step has to be durable before the request passes. Discard it to take nothing.
  *
  * @param names the limits of the request, all in the pool
