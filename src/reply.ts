@@ -17,7 +17,7 @@ export interface RefusalOptions extends ProblemOptions {
 
 /** Returns the answer to a refused request and notes the refusal for the event. A HEAD request gets the fields only. */
 export function refuse(c: GatewayContext, code: ProblemCode, options: RefusalOptions): Response {
-  const { exchange } = c.var
+  const exchange = c.get("exchange")
   exchange.outcome = code === "internal-error" ? "failed" : "refused"
   exchange.problem = code
   exchange.reason = options.reason

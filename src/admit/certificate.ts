@@ -35,7 +35,7 @@ export function createCertificateStage(gateway: Gateway): StageHandler {
   const verdicts = createRevocationVerdicts(gateway)
   const checkAssertion = trust.kind === "edge" ? createAssertionCheck(trust.key, nowMs) : undefined
   return async function certificate(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     if (!required(exchange.route, "route").needsClientCertificate) return next()
     const cf: Readonly<Record<string, unknown>> | undefined = c.req.raw.cf
     if (checkAssertion !== undefined) {

@@ -58,7 +58,7 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
   const mintId = (): string => formatHex(fillRandom(new Uint8Array(16)))
 
   return async function clientGate(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     if (exchange.client === undefined) return next()
     const route = required(exchange.route, "route")
     const { client } = exchange
@@ -73,7 +73,7 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
     client: ConfiguredClient,
     next: () => Promise<void>,
   ): Promise<void> {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const gate = gateOf(route, client)
     // Minted here: under ids that callers may choose, all their requests would share one place and one outcome.
     const id = gate.isLent && gate.own.length + gate.keyed.length === 0 ? "" : mintId()
@@ -191,7 +191,7 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
   /** Returns whether the origin of the route answers badly too often, and puts that on the record. */
   function noteHealth(c: GatewayContext, { action }: Route): boolean {
     if (action.kind !== "forward" || !originHealth.isUnhealthy(action.origin.name, nowMs())) return false
-    c.var.exchange.originUnhealthy = true
+    c.get("exchange").originUnhealthy = true
     return true
   }
 

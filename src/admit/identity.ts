@@ -21,7 +21,7 @@ export function createIdentityStage(gateway: Gateway, objects: ClientObjects): S
   const { nowMs } = gateway
   const notes = createCertificateNotes(gateway, objects)
   return async function identity(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const { certificate } = exchange
     if (certificate === undefined) return next()
     const decision = await ask(gateway, certificate, nowMs())

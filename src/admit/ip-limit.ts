@@ -24,7 +24,7 @@ export function createIpLimitStage(): StageHandler {
         fields: [["Retry-After", String(IP_LIMIT_PERIOD_SECONDS)]],
       })
     }
-    if (decision === "unavailable") c.var.exchange.ipLimit = "unavailable"
+    if (decision === "unavailable") c.get("exchange").ipLimit = "unavailable"
     return next()
   }
 }

@@ -13,7 +13,7 @@ import { refuse } from "../reply.ts"
 /** Returns the stage. */
 export function createRouteStage({ config }: Gateway): StageHandler {
   return async function route(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const path = required(exchange.path, "path")
     const match = matchHostRoute(config.routeTable, required(exchange.host, "host"), c.req.raw.method, path)
     switch (match.kind) {
@@ -54,6 +54,6 @@ function noteUpgrade(c: GatewayContext, { action }: Route): void {
     action.kind === "forward" ? action.webSocket : undefined,
   )
   if (decision.kind === "none") return
-  c.var.exchange.upgrade = decision
-  if (decision.kind === "accepted") c.var.exchange.rechecks = []
+  c.get("exchange").upgrade = decision
+  if (decision.kind === "accepted") c.get("exchange").rechecks = []
 }

@@ -14,7 +14,7 @@ import { refuse } from "../reply.ts"
 /** Returns the stage. */
 export function createTargetStage({ config }: Gateway): StageHandler {
   return async function target(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const { headers, url } = c.req.raw
     const fault = findHeaderFault(headers)
     if (fault !== undefined) return refuse(c, fault.code, { reason: fault.reason })

@@ -12,7 +12,7 @@ import { refuse } from "../reply.ts"
 /** Returns the stage. */
 export function createAccessPolicyStage({ config }: Gateway): StageHandler {
   return async function accessPolicy(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const { token: asked } = required(exchange.route, "route")
     if (asked === undefined) return next()
     // Verified by the stage before; without it nothing is granted.

@@ -22,14 +22,14 @@ export function createTokenStage(gateway: Gateway): StageHandler {
   const verifier = createTokenVerifier(createKeySets(gateway))
 
   return async function token(c, next) {
-    const { token: asked } = required(c.var.exchange.route, "route")
+    const { token: asked } = required(c.get("exchange").route, "route")
     if (asked === undefined) return next()
     return (await decide(c, asked)) ?? next()
   }
 
   /** Returns the refusal, or undefined when the token is good. */
   async function decide(c: GatewayContext, { server }: NonNullable<Route["token"]>): Promise<Response | undefined> {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const bearer = decideBearer(c.req.raw.headers.get("authorization"), exchange.query ?? "")
     if (!bearer.ok) return challenge(c, bearer.code, bearer.reason, bearer.error)
     const verification = await verifier.verify(c, server, bearer.token)

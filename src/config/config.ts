@@ -127,6 +127,9 @@ export type RouteAction =
   /** Answers with the public keys of assertions. */
   | { readonly kind: "jwks" }
 
+/** What a route does that hands requests on. */
+export type ForwardAction = Extract<RouteAction, { readonly kind: "forward" }>
+
 /** One route. `label` is its pattern as written, for logs and tables. */
 export interface Route extends HostRoute {
   readonly label: string

@@ -3,7 +3,7 @@
  *
  * What the two messages are made of, and how often and where the request is sent, is `src/origin/`. An origin that asks for assertions gets no request without one.
  */
-import type { Origin, OriginUrl, RouteAction } from "../config/config.ts"
+import type { ForwardAction, Origin, OriginUrl } from "../config/config.ts"
 import type { BaseUrl } from "../config/schema-names.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { decideLength } from "../core/body-limit.ts"
@@ -18,27 +18,19 @@ import { signAssertion } from "../origin/assertion.ts"
 import { limitBody } from "../origin/body-counter.ts"
 import { limitBodyTime } from "../origin/body-deadline.ts"
 import { decideRequestCors, setCorsFields } from "../origin/cors.ts"
-import { exchangeWithOrigin, type Exchanged } from "../origin/exchange.ts"
+import { exchangeWithOrigin, type Exchanged, type ExchangeParts } from "../origin/exchange.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
 import { createCallerResponse, createSwitchingResponse } from "../origin/response.ts"
 import { openBridge } from "../origin/websocket.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
 
-type ForwardAction = Extract<RouteAction, { readonly kind: "forward" }>
-
 /** nginx's status for a caller that left; only the event ever shows it. */
 const CLIENT_CLOSED_REQUEST = 499
-
-/**
- * Octets as they came, also when the answer is read on its way: decoded and encoded again they would be others. As a member
- * of the request it has no effect.
- */
-const AS_ENCODED = { encodeResponseBody: "manual" } as const
 
 /** Returns the stage. */
 export function createOriginStage({ assertionKeys, config, nowMs, originHealth }: Gateway): StageHandler {
   return async function origin(c) {
-    const { action } = required(c.var.exchange.route, "route")
+    const { action } = required(c.get("exchange").route, "route")
     if (action.kind !== "forward") throw new Error("Stage order broken: a respond route reached the origin stage")
     const { cors } = action.messages
     if (cors === undefined) return forward(c, action)
@@ -52,15 +44,15 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
   async function answerPage(c: GatewayContext, action: ForwardAction, { kind }: CorsDecision): Promise<Response> {
     if (kind === "refused") return refuse(c, "origin-not-allowed", { reason: "web_origin_not_listed" })
     if (kind !== "preflight") return forward(c, action)
-    c.var.exchange.outcome = "answered"
+    c.get("exchange").outcome = "answered"
     return new Response(null, { status: 204 })
   }
 
   /** Answers OPTIONS in the origin's place: whoever asks wants to know how far the request gets. */
   function answerOptions(c: GatewayContext): Response {
-    const { host, path } = c.var.exchange
+    const { host, path } = c.get("exchange")
     const found = matchHostRoute(config.routeTable, required(host, "host"), "", required(path, "path"))
-    c.var.exchange.outcome = "answered"
+    c.get("exchange").outcome = "answered"
     return new Response(null, {
       status: 204,
       headers: found.kind === "method-not-allowed" ? { Allow: found.allow.join(", ") } : {},
@@ -75,7 +67,7 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     webSocket: WebSocket,
     offered: readonly string[],
   ): Response {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const fault = findAnswerFault(answer.headers)
     const protocol = chosenProtocol(answer.headers.get("sec-websocket-protocol"), offered)
     if (fault !== undefined || protocol === null) {
@@ -91,7 +83,7 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
   }
 
   async function forward(c: GatewayContext, action: ForwardAction): Promise<Response> {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const { messages } = action
     const { body, headers, method } = c.req.raw
     if (body !== null && isContentUnexpected(method, headers.get("content-length")))
@@ -134,11 +126,7 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       origin,
       health: originHealth,
       isRepeatable: isRepeatable(method, body !== null, origin.retry),
-      prepare: (url) => {
-        const { forwardHeaders } = action
-        const rules = messages.requestFields
-        return createOriginRequest(c.req.raw, exchange, baseOf(url), forwardHeaders, rules, sent, fields, signal)
-      },
+      prepare: (url) => createOriginRequest(c.req.raw, exchange, baseOf(url), action, { body: sent, fields, signal }),
       ask,
       ended: () => (isTooLarge ? "too-large" : isLate ? "late" : caller.aborted ? "caller-gone" : undefined),
       startedMs,
@@ -168,11 +156,11 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
 }
 
 /** What sends requests to the origin; undefined when its binding is none. */
-function fetcherOf(c: GatewayContext, { binding }: Origin): ((request: Request) => Promise<Response>) | undefined {
-  if (binding === undefined) return async (request) => fetch(request, AS_ENCODED)
+function fetcherOf(c: GatewayContext, { binding }: Origin): ExchangeParts["ask"] | undefined {
+  if (binding === undefined) return async ({ init, target }) => fetch(target, init)
   // Configuration names it, so no type knows it. What is there may be anything.
   const bound = (c.env as unknown as Readonly<Record<string, unknown>>)[binding]
-  return isFetcher(bound) ? async (request) => bound.fetch(request, AS_ENCODED) : undefined
+  return isFetcher(bound) ? async ({ init, target }) => bound.fetch(target, init) : undefined
 }
 
 function isFetcher(bound: unknown): bound is Fetcher {
@@ -191,8 +179,8 @@ function answerFailure(
     case "late":
       return refuse(c, "origin-timeout", { reason: `no_answer_in_${timeoutMs}_ms` })
     case "caller-gone":
-      c.var.exchange.outcome = "aborted"
-      c.var.exchange.reason = "client_gone"
+      c.get("exchange").outcome = "aborted"
+      c.get("exchange").reason = "client_gone"
       return new Response(null, { status: CLIENT_CLOSED_REQUEST })
     case "unreachable":
       return refuse(c, "origin-unreachable", { reason: error instanceof Error ? error.message : "fetch_failed" })

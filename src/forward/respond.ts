@@ -10,7 +10,7 @@ import { refuse, refuseUnavailable } from "../reply.ts"
 /** Returns the stage. */
 export function createRespondStage({ assertionKeys }: Gateway): StageHandler {
   return async function respond(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const { action } = required(exchange.route, "route")
     if (exchange.upgrade?.kind === "refused") return refuseUpgrade(c, exchange.upgrade)
     switch (action.kind) {
@@ -46,7 +46,7 @@ function answer(
   contentType: string,
   cacheControl: string,
 ): Response {
-  c.var.exchange.outcome = "answered"
+  c.get("exchange").outcome = "answered"
   return new Response(c.req.raw.method === "HEAD" ? null : body, {
     status,
     headers: { "Content-Type": contentType, "Cache-Control": cacheControl },

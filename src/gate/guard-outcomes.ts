@@ -61,7 +61,7 @@ export async function tellGuards(
   const told = Promise.all(
     tellings.map(async ({ objectName, result, outcomes }) => {
       const asked = await objects.call(c, objectName, async (object) => object.record({ id, result }, outcomes))
-      if ("failure" in asked) c.var.exchange.guardUntold = asked.failure.reason
+      if ("failure" in asked) c.get("exchange").guardUntold = asked.failure.reason
     }),
   )
   if (isUrgent) await told
@@ -69,7 +69,7 @@ export async function tellGuards(
 }
 
 function outcomeFor(c: GatewayContext, { outcomes }: Guard): OutcomeResult {
-  const { exchange } = c.var
+  const exchange = c.get("exchange")
   const isOrigin = exchange.outcome === "forwarded"
   return classifyOutcome(
     {
@@ -86,7 +86,7 @@ function outcomeFor(c: GatewayContext, { outcomes }: Guard): OutcomeResult {
 
 /** A failure for one guard is what the record is about, whatever the others made of it. */
 function note(c: GatewayContext, result: OutcomeResult): void {
-  const { exchange } = c.var
+  const exchange = c.get("exchange")
   if (result === "failure" || result === "error") exchange.guardOutcome = "failure"
   else if (result === "success") exchange.guardOutcome ??= "success"
 }

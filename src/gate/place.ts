@@ -18,14 +18,14 @@ export async function holdPlace(c: GatewayContext, next: () => Promise<void>, re
     "abort",
     () => {
       // A socket may still be closing; it tells by itself when it has.
-      if (c.var.exchange.socket === undefined) releaseOnce()
+      if (c.get("exchange").socket === undefined) releaseOnce()
     },
     { once: true },
   )
   let isStreaming = false
   try {
     await next()
-    const { socket } = c.var.exchange
+    const { socket } = c.get("exchange")
     if (socket !== undefined) {
       isStreaming = true
       c.executionCtx.waitUntil(socket.closed.then(releaseOnce))
@@ -33,7 +33,7 @@ export async function holdPlace(c: GatewayContext, next: () => Promise<void>, re
     }
     // What the gateway answers by itself is written at once. Of HEAD there is nothing to deliver.
     const { body, headers, status, statusText } = c.res
-    if (c.var.exchange.outcome !== "forwarded" || body === null || c.req.raw.method === "HEAD") return
+    if (c.get("exchange").outcome !== "forwarded" || body === null || c.req.raw.method === "HEAD") return
     const { readable, writable } = createPassage(headers)
     // The octets are the origin's own: what it encoded is not encoded again.
     const answer = new Response(readable, { headers, status, statusText, encodeBody: "manual" })
@@ -45,7 +45,7 @@ export async function holdPlace(c: GatewayContext, next: () => Promise<void>, re
     // Without this the platform would drop the pipe with the caller, and nobody would be told.
     c.executionCtx.waitUntil(delivered)
   } finally {
-    if (!isStreaming || (caller.aborted && c.var.exchange.socket === undefined)) releaseOnce()
+    if (!isStreaming || (caller.aborted && c.get("exchange").socket === undefined)) releaseOnce()
   }
 }
 

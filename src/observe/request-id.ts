@@ -10,7 +10,7 @@ import { startTrace } from "../core/trace-context.ts"
 /** Returns the stage. */
 export function createRequestIdStage({ fillRandom }: Gateway): StageHandler {
   return async function requestId(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     const random = fillRandom(new Uint8Array(34))
     exchange.requestId = mintRequestId(exchange.arrivedMs, random)
     exchange.trace = startTrace(random.subarray(10))

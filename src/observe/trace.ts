@@ -8,7 +8,7 @@ import { continueTrace } from "../core/trace-context.ts"
 /** Returns the stage. */
 export function createTraceStage(): StageHandler {
   return async function trace(c, next) {
-    const { exchange } = c.var
+    const exchange = c.get("exchange")
     if (exchange.client !== undefined) {
       const { headers } = c.req.raw
       const requestId = headers.get("x-request-id")

@@ -8,6 +8,7 @@
 import type { Origin, OriginUrl } from "../config/config.ts"
 import type { OriginAttempt, OriginHealth } from "../context.ts"
 import { classifyOriginAnswer, type OriginAnswer } from "../core/origin-health.ts"
+import type { OriginRequest } from "./request.ts"
 
 /** Why calls of the origin are ended from this side. */
 export type Ended = "late" | "caller-gone" | "too-large"
@@ -31,8 +32,8 @@ export interface ExchangeParts {
   /** The request may be sent more than once. */
   readonly isRepeatable: boolean
   /** Makes the request for a URL, anew each time. Throws only what is the gateway's own fault. */
-  readonly prepare: (url: OriginUrl) => Request
-  readonly ask: (request: Request) => Promise<Response>
+  readonly prepare: (url: OriginUrl) => OriginRequest
+  readonly ask: (request: OriginRequest) => Promise<Response>
   /** Says whether, and why, calls have been ended. */
   readonly ended: () => Ended | undefined
   /** When the first attempt starts, epoch ms. */

@@ -4,59 +4,78 @@
  * Which fields pass is `core/forwarding.ts`. The URL is built by joining the origin's fixed base with a path that is
  * canonical, also where a route rewrites it (`core/rewrite.ts`): it starts with exactly one slash and holds no backslash, so it can change neither host nor scheme.
  */
-import type { Config, Origin } from "../config/config.ts"
+import type { Config, ForwardAction, Origin } from "../config/config.ts"
 import type { BaseUrl } from "../config/schema-names.ts"
 import { required, type Exchange } from "../context.ts"
 import { decideMaxForwards } from "../core/max-forwards.ts"
-import { applyFieldRules, type FieldRules } from "../core/field-rules.ts"
+import { applyFieldRules } from "../core/field-rules.ts"
 import { gatewayFields, isContentless, isRequestFieldForwarded, parseConnection } from "../core/forwarding.ts"
 import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip-address.ts"
 import { formatTraceparent } from "../core/trace-context.ts"
 import { formatXfcc } from "../core/xfcc.ts"
 
+/** A request as `fetch` takes it: made there once, and not made here to be copied there. */
+export interface OriginRequest {
+  readonly target: string
+  readonly init: RequestInit
+}
+
+/** What a request consists of beside the caller's. */
+export interface OriginRequestParts {
+  /** The content to send, null for none. */
+  readonly body: ReadableStream<Uint8Array> | null
+  /** What the gateway adds, see {@link createGatewayFields}. */
+  readonly fields: readonly (readonly [name: string, value: string])[]
+  /** Ends the call. */
+  readonly signal: AbortSignal
+}
+
 /**
- * Returns the request. Redirects are the caller's to follow, and no answer is ever stored.
+ * Returns the request for one URL of an origin. Redirects are the caller's to follow, no answer is ever stored, and octets stay as
+ * they came, also when the answer is read on its way: decoded and encoded again they would be others.
  *
- * @param url of the origin
- * @param allowed the route's allow-list of fields; undefined lets every field pass that no rule removes
- * @param rules what the route sets and removes, before the gateway adds its own
- * @param body the content to send, null for none
- * @param fields what the gateway adds, see {@link createGatewayFields}
- * @param signal ends the call
+ * @param action of the route: which fields pass, and which it sets and removes before the gateway adds its own
  */
 export function createOriginRequest(
   inbound: Request,
   exchange: Exchange,
   url: BaseUrl,
-  allowed: ReadonlySet<string> | undefined,
-  rules: FieldRules,
-  body: ReadableStream<Uint8Array> | null,
-  fields: readonly (readonly [name: string, value: string])[],
-  signal: AbortSignal,
-): Request {
-  const target = `${url.scheme}://${url.authority}${url.path}${required(exchange.originPath, "originPath")}${exchange.query ?? ""}`
-  const request = new Request(target, {
-    method: inbound.method,
-    headers: inbound.headers,
-    body: isContentless(inbound.method) ? null : body,
-    redirect: "manual",
-    // What `cache: "no-store"` means to the platform, without the Cache-Control and Pragma that it would add to the request.
-    cf: { cacheTtl: -1, cacheLevel: "bypass" },
-    signal,
-  })
-  const nominated = parseConnection(inbound.headers.get("connection"))
-  for (const name of inbound.headers.keys()) {
-    // The origin's own host follows from the URL; the caller's is in X-Forwarded-Host.
-    if (name === "host" || !isRequestFieldForwarded(name, nominated, allowed)) request.headers.delete(name)
-  }
+  { forwardHeaders, messages }: ForwardAction,
+  { body, fields, signal }: OriginRequestParts,
+): OriginRequest {
+  const { method } = inbound
+  const headers = forwardedFields(inbound.headers, forwardHeaders)
   const { token } = required(exchange.route, "route")
   // A token that was meant for the gateway ends here: whoever logs it behind us could present it.
-  if (token?.isForwarded === false) request.headers.delete("authorization")
-  const hops = decideMaxForwards(inbound.method, request.headers.get("max-forwards"))
-  if (hops.kind === "forward") request.headers.set("Max-Forwards", hops.value)
-  applyFieldRules(request.headers, rules)
-  for (const [name, value] of fields) request.headers.set(name, value)
-  return request
+  if (token?.isForwarded === false) headers.delete("authorization")
+  const hops = decideMaxForwards(method, headers.get("max-forwards"))
+  if (hops.kind === "forward") headers.set("Max-Forwards", hops.value)
+  applyFieldRules(headers, messages.requestFields)
+  for (const [name, value] of fields) headers.set(name, value)
+  return {
+    target: `${url.scheme}://${url.authority}${url.path}${required(exchange.originPath, "originPath")}${exchange.query ?? ""}`,
+    init: {
+      method,
+      headers,
+      body: isContentless(method) ? null : body,
+      redirect: "manual",
+      // What `cache: "no-store"` means to the platform, without the Cache-Control and Pragma that it would add to the request.
+      cf: { cacheTtl: -1, cacheLevel: "bypass" },
+      signal,
+      encodeResponseBody: "manual",
+    },
+  }
+}
+
+/** Returns the caller's fields that pass. */
+function forwardedFields(received: Headers, allowed: ReadonlySet<string> | undefined): Headers {
+  const fields = new Headers(received)
+  const nominated = parseConnection(received.get("connection"))
+  for (const name of received.keys()) {
+    // The origin's own host follows from the URL; the caller's is in X-Forwarded-Host.
+    if (name === "host" || !isRequestFieldForwarded(name, nominated, allowed)) fields.delete(name)
+  }
+  return fields
 }
 
 /** Returns the fields that only the gateway sets. @param assertion the signed assertion, where the origin asks for one */

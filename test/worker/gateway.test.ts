@@ -6,14 +6,14 @@ import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env, exports } from "cloudflare:workers"
 import { expect, test } from "vitest"
 import { createEmbeddedDirectory } from "../../src/client-directory.ts"
-import { createApplication } from "../../src/gateway.ts"
+import { createApplication, createStages } from "../../src/gateway.ts"
 import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import { PIPELINE } from "../../src/pipeline.ts"
 import { resolveTrust } from "../../src/platform.ts"
 import { createGateway, createRequest, expectRefusal, writtenLines } from "./harness.ts"
 
-test("createApplication() runs the stages in the order of the pipeline", () => {
-  const application = createApplication({
+test("createStages() returns the stages in the order of the pipeline", () => {
+  const stages = createStages({
     config: createGateway().config,
     trust: { kind: "nobody" },
     nowMs: () => 0,
@@ -21,7 +21,7 @@ test("createApplication() runs the stages in the order of the pipeline", () => {
     originHealth: createOriginHealth(() => 0),
     directory: createEmbeddedDirectory(createGateway().config),
   })
-  const names = application.routes.map(({ handler }) => handler.name)
+  const names = stages.map(({ name }) => name)
   expect(names.map((name) => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`))).toEqual(
     PIPELINE.map(({ stage }) => stage),
   )

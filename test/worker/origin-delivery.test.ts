@@ -11,7 +11,8 @@ type Settings = Readonly<Record<string, unknown>>
 function createBound(settings: Settings, bindings: Readonly<Record<string, unknown>> | undefined) {
   const requests: Request[] = []
   const bank = {
-    fetch: async (request: Request) => {
+    fetch: async (target: string, init: RequestInit) => {
+      const request = new Request(target, init)
       requests.push(request)
       return Promise.resolve(new Response("from the binding", { headers: { "X-Kept": "1", Location: request.url } }))
     },
