@@ -13,6 +13,12 @@ export function cpuUsOf(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * TICK_US
 }
 
+/** Returns the memory of a process that is in RAM, octets. */
+export function memoryBytesOf(pid: number): number {
+  const kibibytes = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]
+  return Number(kibibytes) * 1_024
+}
+
 /** Returns the process ids of this process's children that run workerd. */
 export function workerdChildren(): readonly number[] {
   return readdirSync("/proc")

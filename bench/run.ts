@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: what the gateway costs, measured on workerd. README.md in this folder is the method and a table.
  *
- *   (no flag)     CPU time per request of the whole gateway against a Worker that only calls fetch
+ *   (no flag)     CPU time per request of the whole gateway against a Worker that only calls fetch;
+ *                 --alternatives beside what people would use instead
  *   --gate        calls of the client's object per request, with leases and without, beside the simulation
  *   --identity    CPU time of finding out who it is: a known and a new certificate, a remembered and a new token
  *   --rounds N    of the first and the third, default 5; --requests N of one slice, default 4000
@@ -20,6 +21,7 @@ import { benchTargets } from "./targets.ts"
 
 const { values } = parseArgs({
   options: {
+    alternatives: { type: "boolean", default: false },
     gate: { type: "boolean", default: false },
     identity: { type: "boolean", default: false },
     rounds: { type: "string", default: "5" },
@@ -34,7 +36,7 @@ try {
   const size = { rounds: Number(values.rounds), requests: Number(values.requests) }
   if (values.gate) await benchGate({ seconds: Number(values.seconds), json, directory })
   else if (values.identity) await benchIdentity({ ...size, json, directory })
-  else await benchTargets({ ...size, json, directory })
+  else await benchTargets({ ...size, alternatives: values.alternatives, json, directory })
 } finally {
   await rm(directory, { recursive: true, force: true })
 }

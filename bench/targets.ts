@@ -1,99 +1,101 @@
 /**
- * What the whole gateway costs: CPU time per request against a Worker that only calls fetch, on the same workerd.
- * Each ratio is taken within its round.
+ * What the whole gateway costs: CPU time per request against a Worker that only calls fetch, on the same workerd, and beside
+ * what people would use instead. Each ratio is taken within its round.
  */
 import { spawn } from "node:child_process"
 import { once } from "node:events"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { mintAssertionKey } from "../cli/assertion-keys.ts"
+import { startAlternatives } from "./alternatives.ts"
 import { runSlice, type Slice } from "./load.ts"
+import { memoryBytesOf } from "./process.ts"
 import { countErrors, median, printRows, runRounds, type RoundsOptions } from "./rounds.ts"
-import { requestFields, ROOT, startMeasuredWorker, type MeasuredWorker } from "./worker.ts"
+import { requestFields, ROOT } from "./worker.ts"
+import { startBareGateway, startBareWorker } from "./workerd.ts"
 
-interface Target extends MeasuredWorker {
+/** Something to measure that runs: where it listens, and whose CPU time counts. */
+export interface Target {
   readonly name: string
+  /** What it does, and what not. */
   readonly does: string
+  readonly port: number
+  readonly pid: number
+  close(): Promise<void>
 }
 
 /** Measures and prints all targets. */
-export async function benchTargets(options: RoundsOptions): Promise<void> {
-  const { directory, requests, rounds } = options
+export async function benchTargets(options: RoundsOptions & { readonly alternatives: boolean }): Promise<void> {
+  const { alternatives, directory, requests, rounds } = options
   const origin = spawn(process.execPath, [join(ROOT, "bench/origin.ts")], { stdio: ["ignore", "pipe", "inherit"] })
   const targets: Target[] = []
   try {
     const [port] = (await once(createInterface(origin.stdout), "line")) as [string]
+    const originUrl = `http://127.0.0.1:${port}`
     const fields = await requestFields(join(directory, "pki"))
-    for (const { name, does, config, overrides } of targetsFor(
-      `http://127.0.0.1:${port}`,
-      await mintAssertionKey("ES256"),
-    )) {
-      targets.push({ name, does, ...(await startMeasuredWorker(config, overrides, join(directory, name))) })
-    }
+    targets.push({
+      name: "pass-through",
+      does: "fetch only",
+      ...(await startBareWorker({
+        entry: join(ROOT, "bench/pass-through.ts"),
+        variables: { ORIGIN: originUrl },
+        objects: {},
+        queues: [],
+        compatibilityFlags: [],
+        directory: join(directory, "pass-through"),
+      })),
+    })
+    for (const { name, does, overrides } of variantsFor(originUrl, await mintAssertionKey("ES256")))
+      targets.push({ name, does, ...(await startBareGateway(overrides, join(directory, name))) })
+    if (alternatives) targets.push(...(await startAlternatives(originUrl, directory)))
     const slices = await runRounds(
       rounds,
-      targets.map(({ pid, worker }) => {
-        const url = new URL(`http://127.0.0.1:${worker.port}/balance`)
+      targets.map(({ pid, port: own }) => {
+        const url = new URL(`http://localhost:${own}/balance`)
         return () => runSlice(url, fields, requests, pid)
       }),
     )
     report(targets, slices, options)
   } finally {
     origin.kill()
-    await Promise.all(targets.map(({ worker }) => worker.close()))
+    await Promise.all(targets.map(async (target) => target.close()))
   }
 }
 
-function targetsFor(originUrl: string, assertionKey: string) {
+function variantsFor(originUrl: string, assertionKey: string) {
   const gateway = {
     PLATFORM: "cloudflare",
-    // The platform's binding is simulated here by a second Worker that writes to a database: not what it costs there.
-    IP_LIMIT: undefined,
     GATEWAY: { hosts: ["localhost"], console: false },
     ORIGINS: { bank: { url: originUrl } },
+    TOKENS: undefined,
+    GUARDS: undefined,
     LIMITS: { standard: { rate: "1000000/s", burst: 1_000_000 } },
     ROUTES: [{ path: "/balance", methods: ["GET"], origin: "bank", limits: "standard" }],
+    SINKS: [],
   }
+  const withEvents = { ...gateway, SINKS: [{ kind: "otlp", url: originUrl }] }
   return [
+    { name: "gateway", does: "all stages, one rate, leased; no events", overrides: gateway },
+    { name: "gateway + events", does: "the same, with events to the queue", overrides: withEvents },
     {
-      name: "pass-through",
-      does: "fetch only",
-      config: "bench/pass-through.toml",
-      overrides: { ORIGIN: originUrl },
-    },
-    {
-      name: "gateway",
-      does: "all stages, one rate, leased; no events",
-      config: "wrangler.toml",
-      overrides: { ...gateway, SINKS: [] },
+      name: "gateway + console",
+      does: "with events to the queue and to the console",
+      overrides: { ...withEvents, GATEWAY: { hosts: ["localhost"] } },
     },
     {
       name: "gateway + assertion",
-      does: "the same, with an assertion for the origin, ES256",
-      config: "wrangler.toml",
+      does: "no events; an assertion for the origin, ES256",
       overrides: {
         ...gateway,
-        SINKS: [],
         GATEWAY: { ...gateway.GATEWAY, assertion: { issuer: "https://localhost", keys: ["ASSERTION_KEY"] } },
         ORIGINS: { bank: { url: originUrl, assertion: true } },
         ASSERTION_KEY: assertionKey,
       },
     },
     {
-      name: "gateway + events",
-      does: "the gateway, with console events and the queue",
-      config: "wrangler.toml",
-      overrides: {
-        ...gateway,
-        GATEWAY: { hosts: ["localhost"], log_flush: "1s" },
-        SINKS: [{ kind: "otlp", url: originUrl }],
-      },
-    },
-    {
       name: "gateway, asking",
       does: "no events; a rate too quick to lend: one object call a request",
-      config: "wrangler.toml",
-      overrides: { ...gateway, LIMITS: { standard: { rate: "1000000/s", burst: 100_000 } }, SINKS: [] },
+      overrides: { ...gateway, LIMITS: { standard: { rate: "1000000/s", burst: 100_000 } } },
     },
   ]
 }
@@ -104,7 +106,7 @@ function report(
   options: Omit<RoundsOptions, "directory">,
 ): void {
   const [floor = []] = slices
-  const rows = targets.map(({ does, name }, index) => {
+  const rows = targets.map(({ does, name, pid }, index) => {
     const own = slices[index] ?? []
     const ratios = own.map(({ cpuUs }, round) => cpuUs / (floor[round]?.cpuUs ?? Number.NaN))
     return {
@@ -116,17 +118,19 @@ function report(
       ratioMax: Math.max(...ratios),
       p50Ms: median(own.map(({ p50Ms }) => p50Ms)),
       p99Ms: median(own.map(({ p99Ms }) => p99Ms)),
+      memoryBytes: memoryBytesOf(pid),
       errors: countErrors(own),
     }
   })
   printRows(options, rows, {
-    heading: ["target", "CPU us/request", "ratio", "p50 ms", "p99 ms", "errors", "does"],
+    heading: ["target", "CPU us/request", "ratio", "p50 ms", "p99 ms", "RSS MiB", "errors", "does"],
     cellsOf: (row) => [
       row.target,
       row.cpuUs.toFixed(0),
       `${row.ratio.toFixed(2)} [${row.ratioMin.toFixed(2)}-${row.ratioMax.toFixed(2)}]`,
       row.p50Ms.toFixed(2),
       row.p99Ms.toFixed(2),
+      (row.memoryBytes / 1_048_576).toFixed(0),
       String(row.errors),
       row.does,
     ],
