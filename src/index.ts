@@ -7,6 +7,7 @@
 import { env as environment } from "cloudflare:workers"
 import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
+import type { MetricsRecorder } from "./context.ts"
 import { createFront } from "./front.ts"
 import { createAssertionKeys } from "./keys/assertion-keys.ts"
 import { createMetrics } from "./observe/metrics.ts"
@@ -45,9 +46,17 @@ const answer = createFront({
 
 export default {
   fetch: answer,
-  queue: async (batch, env, ctx) => {
-    await deliverBatch(batch, config, { ...env }, metrics)
-    metrics.reportSoon(env.METRICS, ctx)
+  queue: async (batch, env) => {
+    let hasFailed = false
+    const counter: Pick<MetricsRecorder, "add"> = {
+      add(...counted) {
+        hasFailed = true
+        metrics.add(...counted)
+      },
+    }
+    await deliverBatch(batch, config, { ...env }, counter)
+    // Here and now: what a batch leaves for later keeps the next one waiting.
+    if (hasFailed) await metrics.report(env.METRICS)
   },
   scheduled: ({ scheduledTime }, env) => runDuties({ config, directory, scheduledMs: scheduledTime }, env),
 } satisfies ExportedHandler<Env>

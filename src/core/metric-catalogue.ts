@@ -24,7 +24,7 @@ export interface MetricFamily {
 
 /** Label value of everything beyond `seriesMax`. No name of the configuration begins like it. */
 export const OTHER_SERIES = "_other"
-/** Route of requests that none was found for. Patterns of routes begin with `/` or `^`. */
+/** Route of requests that none was found for. Patterns of routes begin with `/` or `~`. */
 export const UNMATCHED_ROUTE = "unmatched"
 /** Method of requests with none that a route may name. */
 export const OTHER_METHOD = "OTHER"

@@ -45,11 +45,11 @@ export function createAccessLogStage({ config, metrics, nowMs }: Gateway): Stage
         c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
       }
       const endedMs = nowMs()
+      if (exchange.socket !== undefined) c.executionCtx.waitUntil(watchSocket(exchange.socket))
       if (metrics !== undefined) {
         observeRequest(factsOf(exchange, c.req.raw.method, c.res.status, endedMs), metrics)
         metrics.reportSoon(c.env.METRICS, c.executionCtx)
       }
-      if (exchange.socket !== undefined) c.executionCtx.waitUntil(watchSocket(exchange.socket))
       if (!config.logsToConsole && buffer === undefined) return
       const event = createEvent(exchange, c.req.raw, c.res.status, config.version, endedMs)
       if (config.logsToConsole) console.log(formatEventJson(event))

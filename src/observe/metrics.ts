@@ -27,6 +27,7 @@ export function createMetrics({
   const tally = createTally()
   const intervalMs = Math.min(METRIC_REPORT_MS_MAX, config.flushMs * METRIC_REPORT_FLUSHES)
   const gauges = new Map<GaugeName, number>()
+  const toldGauges = new Map<GaugeName, number>()
   let boot: string | undefined
   let seq = 0
   /** A report that was sent and not heard, and when it was sent first, epoch ms. */
@@ -43,8 +44,13 @@ export function createMetrics({
     const unhealthy = config.origins
       .filter(({ name }) => originHealth.isUnhealthy(name, now))
       .map(({ name }): CountedSeries => ["sekisho_origin_unhealthy", [name], 1])
+    for (const [name, value] of gauges) toldGauges.set(name, value)
     const stands = [...gauges].map(([name, value]): CountedSeries => [name, [], value])
     return { boot, seq: ++seq, ...tally.take(), gauges: [...stands, ...unhealthy] }
+  }
+
+  function hasNews(): boolean {
+    return tally.hasNews() || [...gauges].some(([name, value]) => toldGauges.get(name) !== value)
   }
 
   /** Returns whether the object has heard. */
@@ -81,7 +87,7 @@ export function createMetrics({
     if (waitMs > 0) await scheduler.wait(waitMs)
     await tell(object)
     busyUntilMs = -Infinity
-    if (tally.hasNews()) reportSoon(object, ctx)
+    if (hasNews()) reportSoon(object, ctx)
   }
 
   function reportSoon(object: Env["METRICS"], ctx: Pick<ExecutionContext, "waitUntil">): void {
@@ -104,7 +110,7 @@ export function createMetrics({
       if (object === undefined) return
       // What is on its way goes first, under its own number.
       const isRepeat = unheard !== undefined
-      if ((await tell(object)) && isRepeat && tally.hasNews()) await tell(object)
+      if ((await tell(object)) && isRepeat && hasNews()) await tell(object)
     },
   }
 }
