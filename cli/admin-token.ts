@@ -2,6 +2,7 @@
  * The administrators' secret of the development command: made once, kept in the state directory, readable by its owner only.
  */
 import { randomBytes } from "node:crypto"
+import { link, rm } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { readAdminSecret } from "../src/core/admin.ts"
 import { ADMIN_TOKEN_BYTES_MIN } from "../src/core/bounds.ts"
@@ -25,12 +26,17 @@ export async function ensureAdminToken(name: string, state: string): Promise<str
     )
   }
   const minted = randomBytes(ADMIN_TOKEN_BYTES_MIN).toString("base64url")
+  const temporary = `${path}.${randomBytes(8).toString("hex")}.tmp`
   try {
-    await writeNew(path, minted, SECRET_MODE)
+    // Written first and named then: nobody reads half of it, and what has the name already stays.
+    await writeNew(temporary, minted, SECRET_MODE)
+    await link(temporary, path)
     return minted
   } catch (error) {
     // Another gateway with the same state was faster.
     if (error instanceof Error && "code" in error && error.code === "EEXIST") return ensureAdminToken(name, state)
     throw error
+  } finally {
+    await rm(temporary, { force: true })
   }
 }
