@@ -11,6 +11,8 @@ declare namespace Cloudflare {
     readonly CLIENT_GATE: DurableObjectNamespace<import("./durable-objects/client-gate.ts").ClientGate>
     /** One object per CA whose revocation list is fetched. */
     readonly REVOCATION_LIST: DurableObjectNamespace<import("./durable-objects/revocation-list.ts").RevocationList>
+    /** One object: the metrics of the gateway. Absent means nobody counts. */
+    readonly METRICS?: DurableObjectNamespace<import("./durable-objects/metrics.ts").Metrics>
     /** Counts requests per address. Absent means nobody counts them. */
     readonly IP_LIMIT?: RateLimit
     /** Events on their way to the sinks. Absent means the events go to the console only. */

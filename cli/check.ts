@@ -84,6 +84,14 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
       )
   }
   console.log(`\n  ${paint("dim", "hosts")} ${[...config.hosts].join(", ")}`)
+  section(
+    ["admin", "by token in", "by Access for"],
+    [...(config.admin?.hosts ?? [])].map((host) => [
+      host,
+      config.admin?.tokenSecret === undefined ? "-" : `secret ${config.admin.tokenSecret}`,
+      config.admin?.access?.issuer ?? "-",
+    ]),
+  )
   // In the order in which they are tried; hosts only where they decide anything.
   const routes = inPriority(config.routes, [...config.hosts])
   const hasHosts = routes.some((route) => route.hosts !== undefined)
@@ -161,13 +169,16 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
 }
 
 /** Every Worker secret that the configuration names, and what it has to hold. */
-function requiredSecrets({ assertion, sinks }: Config): readonly (readonly string[])[] {
+function requiredSecrets({ admin, assertion, sinks }: Config): readonly (readonly string[])[] {
   const authorizations = new Set(sinks.flatMap(({ authorizationSecret }) => authorizationSecret ?? []))
   return [
     ...(assertion?.keys ?? []).map((name, index) => [
       name,
       `private JWK (sekisho keys); ${index === 0 ? "signs assertions" : "published, does not sign"}`,
     ]),
+    ...(admin?.tokenSecret === undefined
+      ? []
+      : [[admin.tokenSecret, "at least 32 random octets as base64url; administrators show it"]]),
     ...[...authorizations].map((name) => [name, "value of the Authorization field for a sink"]),
   ]
 }

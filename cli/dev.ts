@@ -70,7 +70,7 @@ function formatBanner(
   paint: Paint,
   elapsedMs: number,
 ): string {
-  const { bankUrl, config, issuerUrl, pki, sinkUrl, url, worker } = development
+  const { admin, bankUrl, config, issuerUrl, pki, sinkUrl, url, worker } = development
   const show = (path: string): string => relative(process.cwd(), path) || path
   const fact = (name: string, value: string, note = ""): string =>
     `  ${paint("dim", name.padEnd(9))}${value}${note === "" ? "" : `  ${paint("dim", note)}`}`
@@ -93,6 +93,7 @@ function formatBanner(
     ...(sinkUrl === undefined
       ? config.sinks.map(({ kind, url: sink }) => fact("Sink", `${kind} ${sink}`))
       : [fact("Sink", sinkUrl, "the sample sink; it prints the lines below")]),
+    ...(admin === undefined ? [] : [fact("Metrics", admin.metricsUrl, `with the token in ${show(admin.tokenPath)}`)]),
     ...config.clients.flatMap(({ certificates, id }, index) => {
       const certificate = pki.clients.find((client) => client.id === id)
       const days =
@@ -123,7 +124,7 @@ function formatBanner(
 
 /** The lines to paste: each shows one thing that the gateway does. */
 function formatExamples(
-  { bankUrl, config, issuerUrl, pki, url }: Development,
+  { admin, bankUrl, config, issuerUrl, pki, url }: Development,
   paint: Paint,
   show: (path: string) => string,
 ): readonly string[] {
@@ -183,6 +184,12 @@ function formatExamples(
       "past the gateway, straight to the bank, which wants the gateway's proof: 401",
       `curl -i -H 'X-Client-Id: ${first.id}' ${bankUrl}/balance`,
     ])
+  if (admin !== undefined) {
+    examples.push([
+      "what has been counted so far, for Prometheus",
+      `${ca} -H "Authorization: Bearer $(cat ${file(admin.tokenPath)})" ${admin.metricsUrl}`,
+    ])
+  }
   return [
     "",
     `  ${paint("dim", "Try, in another terminal and from this directory:")}`,

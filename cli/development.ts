@@ -17,6 +17,7 @@ import { startIssuer, type Issuer } from "../examples/issuer/server.ts"
 import { startSink } from "../examples/sink/server.ts"
 import type { Config } from "../src/config/config.ts"
 import { normalizeKeyId } from "../src/core/certificate.ts"
+import { adminTokenPath, ensureAdminToken } from "./admin-token.ts"
 import { ensureAssertionKeys } from "./assertion-keys.ts"
 import { createBankProof } from "./bank-proof.ts"
 import { loadAccepted } from "./configuration.ts"
@@ -73,6 +74,8 @@ export interface Development {
   readonly bankUrl: string | undefined
   readonly issuerUrl: string | undefined
   readonly sinkUrl: string | undefined
+  /** Where the metrics are, and the file with what an administrator shows; undefined without an admin room that takes a token. */
+  readonly admin: { readonly metricsUrl: string; readonly tokenPath: string } | undefined
   /** Ends the sample bank or sink alone: for trying what happens without them. */
   stopBank(): Promise<void>
   stopSink(): Promise<void>
@@ -105,7 +108,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     if (failures.length > 0) throw failures[0]
   }
   try {
-    const pki = await ensureDevelopmentPki(environment, config.hosts, options.state)
+    const pki = await ensureDevelopmentPki(environment, servedHosts(config), options.state)
     const sink = options.samples ? await startSink({ host: LOOPBACK, port: 0, onRecord: options.onRecord }) : undefined
     const stopSink = once(async () => sink?.close())
     closers.push(stopSink)
@@ -136,10 +139,13 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const assertionKey = randomBytes(32)
     const overridesOf = async (
       vars: Readonly<Record<string, unknown>>,
-      { assertion }: Config,
+      { admin, assertion }: Config,
       overrides = options.overrides,
     ) => ({
       ...(await ensureAssertionKeys(assertion?.keys ?? [], options.state)),
+      ...(admin?.tokenSecret === undefined
+        ? {}
+        : { [admin.tokenSecret]: await ensureAdminToken(admin.tokenSecret, options.state) }),
       ...overrides,
       ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
       ORIGINS: withOrigin(withOrigin(vars["ORIGINS"], "bank", bankUrl), ISSUER_ORIGIN, issuerUrl),
@@ -179,7 +185,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const reload = async (overrides = options.overrides): Promise<void> => {
       const fresh = read(overrides)
       // A new client gets its certificate, a new host its name in the server's.
-      const freshPki = await ensureDevelopmentPki(fresh.environment, fresh.config.hosts, options.state)
+      const freshPki = await ensureDevelopmentPki(fresh.environment, servedHosts(fresh.config), options.state)
       const material = await readMaterial(freshPki, fresh.config)
       await worker.reload(await overridesOf(fresh.environment.vars, fresh.config, overrides))
       edge.reload(material)
@@ -201,6 +207,8 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       closers.push(async () => watchers.forEach((watcher) => watcher.close()))
     }
     const [host = "localhost"] = config.hosts
+    const [adminHost = ""] = config.admin?.hosts ?? []
+    const adminSecret = config.admin?.tokenSecret
     return {
       url: `https://${host}:${edge.port}`,
       port: edge.port,
@@ -210,6 +218,13 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       bankUrl,
       issuerUrl,
       sinkUrl,
+      admin:
+        adminSecret === undefined
+          ? undefined
+          : {
+              metricsUrl: `https://${adminHost}:${edge.port}/metrics`,
+              tokenPath: adminTokenPath(adminSecret, options.state),
+            },
       reload,
       stopBank,
       stopSink,
@@ -245,8 +260,13 @@ async function readMaterial(pki: Pki, config: Config): Promise<EdgeMaterial> {
     privateKey: await readFile(pki.server.keyPath, "utf8"),
     clientCas: await readFile(pki.ca.certificatePath, "utf8"),
     crls: [await readFile(pki.crlPath, "utf8")],
-    hosts: [...config.hosts],
+    hosts: [...servedHosts(config)],
   }
+}
+
+/** The hosts of clients and those of administrators: to the edge they are alike, the Worker tells them apart. */
+function servedHosts({ admin, hosts }: Config): ReadonlySet<string> {
+  return new Set([...hosts, ...(admin?.hosts ?? [])])
 }
 
 /** Takes every variable of sinks away: events of an experiment are nothing for a real collector. */

@@ -22,6 +22,7 @@ export function findFindings(
   return [
     ...checkBindings(environment, config),
     ...checkRevocation(environment, config),
+    ...checkAdmin(environment, config),
     ...checkExposure(environment),
     ...checkVariableSizes(environment),
     ...checkClients(environment, config, developmentSki),
@@ -99,6 +100,21 @@ function checkRevocation(
     const text = 'is empty: revocation lists would be fetched only behind requests; add "*/5 * * * *"'
     findings.push(warning("triggers.crons", text))
   }
+  return findings
+}
+
+function checkAdmin({ objectBindings, sqliteClasses }: WranglerEnvironment, { admin }: Config): readonly Finding[] {
+  const findings: Finding[] = []
+  const isBound = objectBindings.some(({ name, class_name: c }) => name === "METRICS" && c === "Metrics")
+  if (admin !== undefined && !isBound)
+    findings.push(
+      error(
+        "durable_objects.bindings",
+        'lacks { name = "METRICS", class_name = "Metrics" }: /metrics would answer 503',
+      ),
+    )
+  if (isBound && !sqliteClasses.includes("Metrics"))
+    findings.push(error("migrations", 'lacks new_sqlite_classes = ["Metrics"], in a tag of its own'))
   return findings
 }
 

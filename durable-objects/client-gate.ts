@@ -33,6 +33,7 @@ import type { NamedLimit } from "../src/core/limit.ts"
 import type { OutcomeResult } from "../src/core/outcome.ts"
 import { recordStopped, restoreStopped } from "../src/core/stopped.ts"
 import type { StoppedReport } from "../src/core/stopped.ts"
+import { countOpenings } from "./guard-openings.ts"
 import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"
 
 /**
@@ -245,6 +246,8 @@ export class ClientGate extends DurableObject<Env> {
   #store(before: GateState, after: GateState, events: readonly NamedGuardEvent[]): void {
     if (after !== before) this.#sql.exec(WRITE.gate, JSON.stringify(after))
     this.#enqueue(events.map(({ guard, event }) => guardRecordOf(event, { guard, ...this.#subject })))
+    const opened = events.filter(({ event }) => event.kind === "opened").map(({ guard }) => guard)
+    if (opened.length > 0) this.ctx.waitUntil(countOpenings(this.env.METRICS, opened))
   }
 
   /** Keeps records until the queue has taken them. Returns whether there are any. */

@@ -10,6 +10,8 @@ import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
 import type { AssertionClaims } from "./core/gateway-assertion.ts"
 import type { IdentityDecision } from "./core/identity.ts"
+import type { GaugeName } from "./core/metric-catalogue.ts"
+import type { Tally } from "./core/metrics.ts"
 import type { OutcomeResult } from "./core/outcome.ts"
 import type { GateVerdict } from "./core/gate-verdict.ts"
 import type { ProblemCode } from "./core/problem.ts"
@@ -55,6 +57,8 @@ export interface Exchange {
   rechecks?: Recheck[]
   /** Set once both sides of a WebSocket are connected. */
   socket?: OpenSocket
+  /** What became of the request's idempotency key, in one word of the gateway's own. */
+  idempotency?: string
   originMs?: number
   /** How often the request was sent to the origin. */
   originAttempts?: number
@@ -122,6 +126,18 @@ export interface Gateway {
   readonly directory: ClientDirectory
   /** Undefined when the configuration names no keys. */
   readonly assertionKeys?: AssertionKeys | undefined
+  /** Undefined where nobody counts. */
+  readonly metrics?: MetricsRecorder | undefined
+}
+
+/** What one isolate counts, and how it tells. */
+export interface MetricsRecorder extends Tally {
+  /** Sets how something stands now in this isolate. */
+  setGauge(name: GaugeName, value: number): void
+  /** Sees to it that what was counted is told soon. Returns at once and never throws; does nothing without a binding. */
+  reportSoon(object: Env["METRICS"], ctx: Pick<ExecutionContext, "waitUntil">): void
+  /** Tells what was counted so far. Never rejects. */
+  report(object: Env["METRICS"]): Promise<void>
 }
 
 /**

@@ -1,5 +1,5 @@
 /**
- * The Worker's entry: reads the configuration, hands requests to the pipeline, queue batches to the sinks, and cron triggers to
+ * The Worker's entry: reads the configuration, hands requests to the pipeline or the admin room, queue batches to the sinks, and cron triggers to
  * the duties.
  *
  * An invalid configuration throws while the module loads, so that neither a deployment nor a local start gets past it.
@@ -7,14 +7,17 @@
 import { env as environment } from "cloudflare:workers"
 import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
-import { createApplication } from "./gateway.ts"
+import type { MetricsRecorder } from "./context.ts"
+import { createFront } from "./front.ts"
 import { createAssertionKeys } from "./keys/assertion-keys.ts"
+import { createMetrics } from "./observe/metrics.ts"
 import { deliverBatch } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin/origin-health.ts"
 import { resolveTrust } from "./platform.ts"
 import { runDuties } from "./scheduled.ts"
 
 export { ClientGate } from "../durable-objects/client-gate.ts"
+export { Metrics } from "../durable-objects/metrics.ts"
 export { RevocationList } from "../durable-objects/revocation-list.ts"
 
 const loaded = loadConfig({ ...environment })
@@ -25,19 +28,36 @@ if (!loaded.ok)
 const { config } = loaded
 
 const directory = createEmbeddedDirectory(config)
-const application = createApplication({
+const nowMs = (): number => Date.now()
+const fillRandom = (octets: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => crypto.getRandomValues(octets)
+const originHealth = createOriginHealth(() => Math.random())
+// Shared by requests and by batches of the queue: both run in this isolate.
+const metrics = createMetrics({ config, fillRandom, nowMs, originHealth })
+const answer = createFront({
   config,
   trust: resolveTrust(environment),
-  nowMs: () => Date.now(),
-  fillRandom: (octets) => crypto.getRandomValues(octets),
-  originHealth: createOriginHealth(() => Math.random()),
+  nowMs,
+  fillRandom,
+  originHealth,
   directory,
+  metrics,
   assertionKeys: config.assertion && createAssertionKeys(config.assertion, { ...environment }),
 })
 
 export default {
-  fetch: (request, env, ctx) => application.fetch(request, env, ctx),
-  queue: (batch, env) => deliverBatch(batch, config, { ...env }),
+  fetch: answer,
+  queue: async (batch, env) => {
+    let hasFailed = false
+    const counter: Pick<MetricsRecorder, "add"> = {
+      add(...counted) {
+        hasFailed = true
+        metrics.add(...counted)
+      },
+    }
+    await deliverBatch(batch, config, { ...env }, counter)
+    // Here and now: what a batch leaves for later keeps the next one waiting.
+    if (hasFailed) await metrics.report(env.METRICS)
+  },
   scheduled: ({ scheduledTime }, env) => runDuties({ config, directory, scheduledMs: scheduledTime }, env),
 } satisfies ExportedHandler<Env>
 

@@ -161,6 +161,16 @@ export interface Sink {
   readonly authorizationSecret: string | undefined
 }
 
+/** Where administrators are let in, and how they prove who they are: by at least one of the two. */
+export interface AdminRoom {
+  /** None of them is a host of the gateway. */
+  readonly hosts: ReadonlySet<string>
+  /** Name of the Worker secret that administrators show. */
+  readonly tokenSecret: string | undefined
+  /** Whose tokens are believed: those of Cloudflare Access. */
+  readonly access: AuthorizationServer | undefined
+}
+
 /** Everything an operator decides, validated. `version` changes whenever any of it does. */
 export interface Config {
   readonly version: string
@@ -173,6 +183,8 @@ export interface Config {
   /** How long before a certificate or an overlap window ends the record warns, ms. */
   readonly certificateWarningMs: number
   readonly assertion: AssertionIssuer | undefined
+  /** Undefined: there is no admin room. */
+  readonly admin: AdminRoom | undefined
   /** CAs by subject key identifier. Of two names for one CA the first that says more than the other. */
   readonly issuers: ReadonlyMap<string, Issuer>
   readonly clients: readonly ConfiguredClient[]

@@ -12,6 +12,7 @@ import { compileClientIndex } from "../core/identity.ts"
 import { compileHosts } from "../core/virtual-host.ts"
 import type { Config, Sink } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
+import { resolveAdmin } from "./resolve-admin.ts"
 import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
 import { resolveIssuers } from "./resolve-issuers.ts"
@@ -91,6 +92,9 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   const gateway = read("GATEWAY", "GATEWAY", variables.get("GATEWAY") ?? {})
   const hasAssertion = tableNames(variables.get("GATEWAY")).includes("assertion")
   reportAssertion(gateway?.assertion, report)
+  const adminVariable = variables.get("ADMIN")
+  const parsedAdmin = adminVariable === undefined ? undefined : read("ADMIN", "ADMIN", adminVariable)
+  const admin = resolveAdmin(parsedAdmin, gateway?.hosts ?? [], report)
   const issuers = readNamed("ISSUERS", "ISSUER")
   const resolvedIssuers = resolveIssuers(issuers, report)
   const limitSets = new Map(
@@ -152,6 +156,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
       certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
       assertion: gateway.assertion,
+      admin,
       issuers: resolvedIssuers,
       clients,
       clientIndex: compileClientIndex(clients),

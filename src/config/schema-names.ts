@@ -11,7 +11,7 @@ import { parseDurationMs } from "../core/time.ts"
 import { oneOf, type Schema, text } from "./schema-parts.ts"
 
 /** Variables that hold one table each, tables of tables, and arrays that may be split over several variables. */
-export const TABLES = ["GATEWAY", "ISSUERS", "LIMITS", "GUARDS", "TOKENS", "ORIGINS"] as const
+export const TABLES = ["GATEWAY", "ADMIN", "ISSUERS", "LIMITS", "GUARDS", "TOKENS", "ORIGINS"] as const
 export const SPLIT_ARRAYS = ["ROUTES", "CLIENTS", "SINKS"] as const
 
 /** Returns the family of a split array: `ROUTES`, `ROUTES_PAYMENTS` and `ROUTES2` are one. */
@@ -120,3 +120,10 @@ export const jwksUrl = text(
     return url.scheme === "https" || url.isLoopback ? input : { refused: "https (http is for loopback only)" }
   },
 )
+
+/** Names of Worker secrets, such as keys and credentials: none that is taken for a variable of the configuration. */
+export const secretName = (holds: string): Schema<string> =>
+  text(`the name of a Worker secret, such as ${holds}`, (input) => {
+    if (isKnownVariable(input)) return { refused: "a name that does not begin like a variable of the configuration" }
+    return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined
+  })

@@ -12,6 +12,7 @@ const BINDING = /^[A-Z][A-Z0-9_]{0,63}$/
 const OWN_BINDINGS: ReadonlySet<string> = new Set([
   "CLIENT_GATE",
   "REVOCATION_LIST",
+  "METRICS",
   "IP_LIMIT",
   "EVENTS",
   "PLATFORM",

@@ -31,6 +31,7 @@ import {
 import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
 import { METHODS } from "../core/route.ts"
 import { parseInstantMs, parseRate } from "../core/time.ts"
+import { admin } from "./schema-admin.ts"
 import {
   caCertificate,
   crlUrl,
@@ -52,13 +53,13 @@ import {
   headerName,
   host,
   id,
-  isKnownVariable,
   jwksUrl,
   method,
   originUrl,
   parseBaseUrl,
   reference,
   routeRegex,
+  secretName,
   sinkUrl,
 } from "./schema-names.ts"
 import { originBinding, originBreaker, originUrls, retryStatuses } from "./schema-origins.ts"
@@ -147,13 +148,6 @@ const rewrite = table("rewrite", {
   path: v.exactOptional(text('a path with captures, such as "/items/$1"', (input) => input)),
 })
 
-/** Names of Worker secrets, such as keys and credentials: none that is taken for a variable of the configuration. */
-const secretName = (holds: string): Schema<string> =>
-  text(`the name of a Worker secret, such as ${holds}`, (input) => {
-    if (isKnownVariable(input)) return { refused: "a name that does not begin like a variable of the configuration" }
-    return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined
-  })
-
 const issuerUrl = text(
   'an https URL without query, at most 256 characters, such as "https://api.bank.example"',
   (input) => (input.length <= 256 && parseBaseUrl(input)?.scheme === "https" ? input : undefined),
@@ -205,6 +199,7 @@ export const SCHEMAS = {
       }),
     ),
   }),
+  ADMIN: admin,
   ISSUER: table("an issuer", {
     ski: keyId,
     certificate: v.exactOptional(caCertificate),

@@ -275,3 +275,28 @@ export const FIELD_RULES_MAX = 32
 /** How long a browser may remember a preflight unless configured otherwise, and at most, in seconds. */
 export const CORS_MAX_AGE_SECONDS_DEFAULT = 600
 export const CORS_MAX_AGE_SECONDS_MAX = 86_400
+/** Most series of requests, by route, method and status class; other families have fewer. A series is about 60 octets of a row. */
+export const METRIC_SERIES_MAX = 4_000
+/** Clients whose certificates are shown in metrics: those whose certificates end first. */
+export const METRIC_CLIENTS_MAX = 1_000
+/** Longest value of a label, in characters; the rest is cut. */
+export const METRIC_LABEL_LENGTH_MAX = 128
+/** Longest time between two reports of an isolate that has something to report, in ms: below the usual time between two scrapes. */
+export const METRIC_REPORT_MS_MAX = 10_000
+/** Reports are this many flushes of events apart, so that a gateway which tells its events sooner also counts sooner. */
+export const METRIC_REPORT_FLUSHES = 10
+/** How long the number of an isolate's last report is remembered, in ms, and how long a report is repeated at most: less. */
+export const METRIC_REPORTER_MEMORY_MS = 600_000
+export const METRIC_REPEAT_MS_MAX = 300_000
+/** Isolates whose last reports are remembered. */
+export const METRIC_REPORTERS_MAX = 1_000
+/** How long what an isolate said of the moment counts, in ms. One with an open WebSocket says it again within half of that. */
+export const METRIC_GAUGE_MS = 60_000
+/** How long a certificate that is not used any more is shown, in ms: those of a client that rotates end in any order. */
+export const METRIC_CERTIFICATE_SEEN_MS = 86_400_000
+/** How long a series has to rest before it makes room for another one of a full family, in ms. */
+export const METRIC_SERIES_MEMORY_MS = 604_800_000
+/** Longest wait for the object of the metrics, in ms. */
+export const METRIC_TIMEOUT_MS = 5_000
+/** Fewest octets of the secret that an administrator shows: nobody guesses those. */
+export const ADMIN_TOKEN_BYTES_MIN = 32

@@ -90,6 +90,11 @@ export const PROBLEMS = {
     title: "Access token of another certificate",
     detail: "The access token is not bound to the presented client certificate. Get one with the certificate in use.",
   },
+  "admin-auth-required": {
+    status: 401,
+    title: "Administrator credentials required",
+    detail: "Present the credentials of an administrator of this gateway.",
+  },
   "token-client-mismatch": {
     status: 403,
     title: "Access token of another client",

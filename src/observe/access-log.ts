@@ -2,9 +2,10 @@
  * Stage `access-log`: one canonical event per request, whatever the outcome.
  *
  * The event is made when the response header is ready. It goes to the console as one line of JSON and to the buffer that
- * feeds the queue; neither can delay or fail the request.
+ * feeds the queue; neither can delay or fail the request. The request is counted in the metrics in the same place.
  */
 import type { Exchange, Gateway, OpenSocket, SocketEnd, StageHandler } from "../context.ts"
+import { METRIC_GAUGE_MS } from "../core/bounds.ts"
 import { daysLeft } from "../core/certificate.ts"
 import {
   cutValue,
@@ -15,16 +16,19 @@ import {
   type SocketRecord,
 } from "../core/event.ts"
 import { decisivePolicy } from "../core/gate-verdict.ts"
+import { observeRequest, type RequestFacts } from "../core/metrics.ts"
 import { socketRecordOf } from "../core/socket-record.ts"
 import { rawPathOf } from "../core/target.ts"
+import { LATE, withDeadline } from "../deadline.ts"
 import { refuse } from "../reply.ts"
 import { createEventBuffer } from "./event-buffer.ts"
 
 const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
 
 /** Returns the stage. */
-export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
-  const buffer = config.sinks.length === 0 ? undefined : createEventBuffer(config.flushMs)
+export function createAccessLogStage({ config, metrics, nowMs }: Gateway): StageHandler {
+  const buffer = config.sinks.length === 0 ? undefined : createEventBuffer(config.flushMs, metrics)
+  let openSockets = 0
   return async function accessLog(c, next) {
     const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, outcome: "failed" }
     c.set("exchange", exchange)
@@ -40,19 +44,60 @@ export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
         // Hono answers for thrown errors; whatever else is thrown ends here.
         c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
       }
+      const endedMs = nowMs()
+      if (exchange.socket !== undefined) c.executionCtx.waitUntil(watchSocket(exchange.socket))
+      if (metrics !== undefined) {
+        observeRequest(factsOf(exchange, c.req.raw.method, c.res.status, endedMs), metrics)
+        metrics.reportSoon(c.env.METRICS, c.executionCtx)
+      }
       if (!config.logsToConsole && buffer === undefined) return
-      const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
+      const event = createEvent(exchange, c.req.raw, c.res.status, config.version, endedMs)
       if (config.logsToConsole) console.log(formatEventJson(event))
       if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
-      if (exchange.socket !== undefined) c.executionCtx.waitUntil(recordEnd(exchange.socket))
+    }
+
+    /** Counts a WebSocket while it is open, then records its end. An isolate that is silent for long counts for nothing. */
+    async function watchSocket(socket: OpenSocket): Promise<void> {
+      if (metrics === undefined) return recordEnd(socket)
+      metrics.setGauge("sekisho_websocket_open", (openSockets += 1))
+      while ((await withDeadline(socket.closed, METRIC_GAUGE_MS / 2)) === LATE)
+        metrics.reportSoon(c.env.METRICS, c.executionCtx)
+      metrics.setGauge("sekisho_websocket_open", (openSockets -= 1))
+      metrics.reportSoon(c.env.METRICS, c.executionCtx)
+      return recordEnd(socket)
     }
 
     /** The last word on a request that became a WebSocket, once it is closed. */
     async function recordEnd(socket: OpenSocket): Promise<void> {
+      if (!config.logsToConsole && buffer === undefined) return
       const closed = createSocketRecord(exchange, await socket.closed)
       if (config.logsToConsole) console.log(formatEventJson(closed))
       if (c.env.EVENTS !== undefined) buffer?.add(closed, c.env.EVENTS, c.executionCtx)
     }
+  }
+}
+
+function factsOf(exchange: Exchange, method: string, status: number, endedMs: number): RequestFacts {
+  const { certificate, client, route } = exchange
+  return {
+    route: route?.label,
+    method,
+    status,
+    problem: exchange.problem,
+    reason: exchange.reason,
+    latencyMs: endedMs - exchange.arrivedMs,
+    origin: route?.action.kind === "forward" ? route.action.origin.name : undefined,
+    originMs: exchange.originMs,
+    originAttempts: exchange.originAttempts,
+    gate: exchange.gate,
+    isGuardUntold: exchange.guardUntold !== undefined,
+    isIpLimitUnavailable: exchange.ipLimit !== undefined,
+    revocationUnknown: exchange.revocationUnknown,
+    idempotency: exchange.idempotency,
+    isWebSocket: exchange.socket !== undefined,
+    clientId: client?.id,
+    certificateEndsMs: certificate?.notAfterMs,
+    certificateRetiresAtMs: exchange.certificateRetiresAtMs,
   }
 }
 

@@ -5,7 +5,8 @@
  * queue does not take stays for the next flush, within the bounds of `core/event-backlog.ts`.
  */
 import { EVENTS_PER_MESSAGE_MAX } from "../core/bounds.ts"
-import { addEvents, EMPTY_BACKLOG, takeMessage } from "../core/event-backlog.ts"
+import type { MetricsRecorder } from "../context.ts"
+import { addEvents, EMPTY_BACKLOG, takeMessage, type EventBacklog } from "../core/event-backlog.ts"
 import type { GatewayEvent } from "../core/event.ts"
 import type { EventMessage } from "./event-message.ts"
 
@@ -15,12 +16,20 @@ export interface EventBuffer {
   add(event: GatewayEvent, queue: Queue<EventMessage>, ctx: Pick<ExecutionContext, "waitUntil">): void
 }
 
-/** Returns the buffer of one isolate. */
-export function createEventBuffer(flushMs: number): EventBuffer {
+/** Returns the buffer of one isolate. @param metrics told what waits and what is dropped */
+export function createEventBuffer(flushMs: number, metrics?: MetricsRecorder): EventBuffer {
   let backlog = EMPTY_BACKLOG
   let isFlushing = false
   /** Events since the last flush began: what waits beyond them has been tried already. */
   let newEvents = 0
+
+  /** Takes a backlog over. @param known events that were counted as dropped before */
+  function keep(next: EventBacklog, known: number): void {
+    backlog = next
+    if (metrics === undefined) return
+    metrics.setGauge("sekisho_events_waiting", next.events.length)
+    if (next.dropped > known) metrics.add("sekisho_events_dropped", next.dropped - known)
+  }
 
   async function flush(queue: Queue<EventMessage>, isFull: boolean): Promise<void> {
     if (!isFull) await scheduler.wait(flushMs)
@@ -30,11 +39,12 @@ export function createEventBuffer(flushMs: number): EventBuffer {
     while (backlog.events.length > 0) {
       const { dropped } = backlog
       const { events, rest } = takeMessage(backlog)
-      backlog = rest
+      keep(rest, 0)
       try {
         await queue.send({ version: 1, events, dropped })
       } catch (error) {
-        backlog = addEvents({ events: backlog.events, dropped: backlog.dropped + dropped }, events, "front")
+        const known = backlog.dropped + dropped
+        keep(addEvents({ events: backlog.events, dropped: known }, events, "front"), known)
         console.error(
           JSON.stringify({
             level: "error",
@@ -51,7 +61,7 @@ export function createEventBuffer(flushMs: number): EventBuffer {
 
   return {
     add(event, queue, ctx) {
-      backlog = addEvents(backlog, [event])
+      keep(addEvents(backlog, [event]), backlog.dropped)
       newEvents += 1
       // A full message goes at once, or a busy isolate would drop events of a queue that takes them.
       const isFull = newEvents >= EVENTS_PER_MESSAGE_MAX

@@ -11,6 +11,16 @@ test("every bound is a positive number", () => {
 
 /** Relations that must hold, smaller side first. */
 const ORDERED: readonly (readonly [why: string, lower: number, upper: number])[] = [
+  [
+    "the number of a report is remembered for longer than it is repeated",
+    bounds.METRIC_REPEAT_MS_MAX + bounds.METRIC_TIMEOUT_MS,
+    bounds.METRIC_REPORTER_MEMORY_MS,
+  ],
+  [
+    "isolates report more often than what they say of the moment is forgotten",
+    2 * bounds.METRIC_REPORT_MS_MAX,
+    bounds.METRIC_GAUGE_MS,
+  ],
   ["RFC 9112 asks for targets of 8,000 octets", 8_000, bounds.TARGET_BYTES_MAX],
   ["expressions are tried on paths that fit a target", bounds.REGEX_PATH_LENGTH_MAX, bounds.TARGET_BYTES_MAX],
   ["a header section holds the longest target as a value", bounds.TARGET_BYTES_MAX, bounds.HEADER_BYTES_MAX],

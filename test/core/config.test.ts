@@ -361,7 +361,7 @@ describe("variables", () => {
     ["OTHER", [1]],
   ])("of the unknown name %s are errors when they hold a table or an array", (name, value) => {
     expect(errorsOf({ ...VALID, [name]: value })).toEqual([
-      `${name} | ${JSON.stringify(value)} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, TOKENS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)`,
+      `${name} | ${JSON.stringify(value)} | one of the variables GATEWAY, ADMIN, ISSUERS, LIMITS, GUARDS, TOKENS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)`,
     ])
   })
 
@@ -925,7 +925,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     SINKS: [{ kind: "syslog", url: "http://collector.example", authorization: "Bearer hunter2" }, { kind: "otlp" }],
   }
   expect(errorsOf(broken)).toEqual([
-    'LIMIT | {"standard":{"rate":"1/s","burst":1}} | one of the variables GATEWAY, ISSUERS, LIMITS, GUARDS, TOKENS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)',
+    'LIMIT | {"standard":{"rate":"1/s","burst":1}} | one of the variables GATEWAY, ADMIN, ISSUERS, LIMITS, GUARDS, TOKENS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)',
     "GATEWAY.hosts | (missing) | required: at least one host name",
     'GATEWAY.via | "my gateway" | the pseudonym of this gateway in Via: letters, digits, dots, hyphens',
     'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit, certificate_warning, assertion',

@@ -418,3 +418,16 @@ describe("revocation lists", () => {
     expect(findIn({ ...BOUND, ...parts }, { ISSUERS: issuers })).toEqual([[severity, path]])
   })
 })
+
+describe("the admin room", () => {
+  const ADMIN = { hosts: ["admin.test"], token_secret: "ADMIN_TOKEN" }
+  const METRICS = { name: "METRICS", class_name: "Metrics" }
+  const objectBindings = [...ENVIRONMENT.objectBindings, METRICS]
+  const sqliteClasses = ["ClientGate", "Metrics"]
+
+  test("findFindings() says that nothing counts for it without an object of its own", () => {
+    expect(findIn({}, { ADMIN })).toEqual([["error", "durable_objects.bindings"]])
+    expect(findIn({ objectBindings }, { ADMIN })).toEqual([["error", "migrations"]])
+    expect(findIn({ objectBindings, sqliteClasses }, { ADMIN })).toEqual([])
+  })
+})

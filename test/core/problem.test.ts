@@ -41,6 +41,7 @@ const STATUSES: Readonly<Record<string, number>> = {
   "token-invalid": 401,
   "token-expired": 401,
   "token-binding-mismatch": 401,
+  "admin-auth-required": 401,
   "token-client-mismatch": 403,
   "insufficient-scope": 403,
   "client-unknown": 403,

@@ -60,6 +60,7 @@ function isPortFree(port: number): Promise<boolean> {
 }
 
 const WEBSOCKET = "a WebSocket that says the time for 5 s: 101, then frames as they come"
+const METRICS = "what has been counted so far, for Prometheus"
 const GUESSES = "six guesses of a PIN against a guard of five: 401, then 429 with Retry-After"
 
 describe("with samples", () => {
@@ -106,12 +107,14 @@ describe("with samples", () => {
       "a stream, line by line",
       WEBSOCKET,
       "past the gateway, straight to the bank, which wants the gateway's proof: 401",
+      METRICS,
     ])
     for (const [title, output] of outputs) {
       const status = /^HTTP\/1\.1 (\d+)/.exec(output)?.[1]
       if (title.endsWith(": 401")) expect([title, status]).toEqual([title, "401"])
       if (title === "a request that is accepted" || title.startsWith("an access token"))
         expect([title, status]).toEqual([title, "200"])
+      if (title === METRICS) expect(output).toMatch(/^# HELP sekisho_requests [^]*\n# EOF\n$/)
       if (title === "a keyed payment") expect(status).toBe("201")
       if (title === "a stream, line by line")
         expect(

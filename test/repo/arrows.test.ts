@@ -27,7 +27,34 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/keys/", ["src/core/", "src/config/", "src/context.ts"]],
   ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/origin/"]],
   ["src/sinks/", ["src/core/"]],
-  ["src/observe/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/sinks/", "src/observe/event-"]],
+  [
+    "src/admin/",
+    [
+      "src/core/",
+      "src/config/",
+      "src/context.ts",
+      "src/reply.ts",
+      ...TOOLS,
+      "src/admin/",
+      "src/tokens/",
+      // The room keeps its record and counts addresses like the pipeline does.
+      "src/observe/",
+      "src/admit/ip-limit.ts",
+    ],
+  ],
+  [
+    "src/observe/",
+    [
+      "src/core/",
+      "src/config/",
+      "src/context.ts",
+      "src/reply.ts",
+      "src/sinks/",
+      "src/deadline.ts",
+      "src/observe/event-",
+      "src/observe/metric-",
+    ],
+  ],
   ["src/", ["src/", "durable-objects/"]],
   ["durable-objects/", ["src/core/", "durable-objects/"]],
   ["edge/", ["edge/", "src/core/"]],
@@ -49,7 +76,12 @@ describe("imports follow the arrows of ARCHITECTURE.md", () => {
 
 test("only the entry and the objects import the platform's modules", () => {
   const importing = sources.filter((path) => /from "cloudflare:/.test(readText(path)))
-  expect(importing).toEqual(["durable-objects/client-gate.ts", "durable-objects/revocation-list.ts", "src/index.ts"])
+  expect(importing).toEqual([
+    "durable-objects/client-gate.ts",
+    "durable-objects/metrics.ts",
+    "durable-objects/revocation-list.ts",
+    "src/index.ts",
+  ])
 })
 
 test("the core and the configuration read no clock and no randomness", () => {

@@ -3,7 +3,9 @@
  * them with the data that the code runs on.
  */
 import { expect, test } from "vitest"
+import { METRIC_FAMILIES } from "../../src/core/metric-catalogue.ts"
 import { PROBLEMS } from "../../src/core/problem.ts"
+import { VERSION } from "../../src/core/version.ts"
 import { PIPELINE } from "../../src/pipeline.ts"
 import { listFiles, readMarkdownTable, readText } from "./files.ts"
 
@@ -26,9 +28,9 @@ test("README's problem table is the problem table", () => {
   expect(rows).toEqual(Object.entries(PROBLEMS).map(([code, { status, title }]) => [code, String(status), title]))
 })
 
-test("every problem code is refused by a stage of the pipeline or by the edge", () => {
+test("every problem code is refused by a stage of the pipeline, by the admin room or by the edge", () => {
   const edgeSources = listFiles()
-    .filter((path) => path.startsWith("edge/"))
+    .filter((path) => path.startsWith("edge/") || path.startsWith("src/admin/"))
     .map(readText)
     .join("\n")
   const byStage = new Set<string>(PIPELINE.flatMap(({ refuses }) => refuses))
@@ -50,6 +52,23 @@ test("every stage answers only with the codes it declares", () => {
 test("every stage of the pipeline is a file named after it in the folder of its verb", () => {
   const files = new Set(listFiles())
   expect(PIPELINE.map(({ stage, verb }) => `src/${verb}/${stage}.ts`).filter((path) => !files.has(path))).toEqual([])
+})
+
+test("the version that metrics show is that of package.json", () => {
+  const { version } = JSON.parse(readText("package.json")) as { version: string }
+  expect(VERSION).toBe(version)
+})
+
+test("README's table of metrics is the catalogue", () => {
+  const rows = readMarkdownTable("README.md", "## Metrics")
+  expect(rows).toEqual(
+    Object.entries(METRIC_FAMILIES).map(([name, { help, labels, type }]) => [
+      name + (type === "counter" ? "_total" : type === "info" ? "_info" : ""),
+      type,
+      labels.join(", ") || "-",
+      help,
+    ]),
+  )
 })
 
 test("CHANGELOG.md describes the version of package.json", () => {

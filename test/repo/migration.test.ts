@@ -10,6 +10,7 @@ import { readMarkdownTable, readText } from "./files.ts"
 /** Tables of named tables and arrays are schemas of one item. */
 const SCHEMA_OF: Readonly<Record<string, keyof typeof SCHEMAS>> = {
   GATEWAY: "GATEWAY",
+  ADMIN: "ADMIN",
   ISSUERS: "ISSUER",
   CLIENTS: "CLIENT",
   ORIGINS: "ORIGIN",

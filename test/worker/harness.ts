@@ -14,8 +14,9 @@ import type { ClientDirectory, OriginHealth, PlatformTrust } from "../../src/con
 import type { AccessEvent, GuardRecord } from "../../src/core/event.ts"
 import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platform-certificate.ts"
 import type { ProblemDocument } from "../../src/core/problem.ts"
-import { createApplication } from "../../src/gateway.ts"
+import { createFront } from "../../src/front.ts"
 import { createAssertionKeys } from "../../src/keys/assertion-keys.ts"
+import { createMetrics } from "../../src/observe/metrics.ts"
 import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import type { CertificateName, OriginRecord, SinkRecord } from "./provided.ts"
 
@@ -62,6 +63,8 @@ export interface GatewayOptions {
   readonly directory?: ClientDirectory
   /** Bindings that replace those of `wrangler.toml`. */
   readonly bindings?: Partial<Env>
+  /** Count in an object of the metrics that is called like the gateway; otherwise nobody counts. */
+  readonly counts?: boolean
   /** Worker secrets, by name. */
   readonly secrets?: Readonly<Record<string, unknown>>
 }
@@ -103,6 +106,8 @@ export interface TestGateway {
   readonly open: (parts?: RequestParts) => Promise<Response>
   /** The full id of a client, such as `acme-a`. */
   readonly clientId: (client: string) => string
+  /** Tells the object of the metrics what was counted so far. */
+  readonly report: () => Promise<void>
   /** What has reached this gateway's origin. */
   readonly originRequests: () => Promise<readonly OriginRecord[]>
 }
@@ -157,19 +162,28 @@ export function createGateway(
   if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
   const { config } = loaded
   const originHealth = createOriginHealth(() => 0)
-  const application = createApplication({
+  const outside = {
     config,
-    trust: options.trust ?? { kind: "cloudflare" },
     nowMs: options.nowMs ?? (() => Date.now()),
-    fillRandom: options.fillRandom ?? ((octets) => crypto.getRandomValues(octets)),
+    fillRandom: options.fillRandom ?? ((octets: Uint8Array<ArrayBuffer>) => crypto.getRandomValues(octets)),
     originHealth,
+  }
+  const metrics = options.counts === true ? createMetrics(outside) : undefined
+  // One object for each gateway, or every test would read what the others count.
+  const counting = { getByName: () => env.METRICS?.getByName(name) } as unknown as NonNullable<Env["METRICS"]>
+  const answer = createFront({
+    ...outside,
+    trust: options.trust ?? { kind: "cloudflare" },
+    metrics,
     directory: options.directory ?? createEmbeddedDirectory(config),
     assertionKeys: config.assertion && createAssertionKeys(config.assertion, options.secrets ?? {}),
   })
   const handle = (parts: RequestParts, ctx: ExecutionContext): Promise<Response> => {
     // All tests have one address; only a test that brings a limit for it may run into one.
     const { IP_LIMIT: _, ...bindings } = env
-    return Promise.resolve(application.fetch(createRequest(parts), { ...bindings, ...options.bindings }, ctx))
+    const own = metrics === undefined ? {} : { METRICS: counting }
+    const bound = { ...bindings, ...own, ...options.secrets, ...options.bindings }
+    return Promise.resolve(answer(createRequest(parts), bound, ctx))
   }
   const fetchGateway = async (parts: RequestParts = {}): Promise<Response> => {
     const ctx = createExecutionContext()
@@ -187,6 +201,7 @@ export function createGateway(
       const response = await fetchGateway(parts)
       return { response, event: eventOf(response) }
     },
+    report: async () => metrics?.report(counting),
     clientId: (client) => `${client}-${name}`,
     originRequests: () => ask<readonly OriginRecord[]>(`requests/${name}`).then((records) => records ?? []),
   }

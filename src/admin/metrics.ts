@@ -1,0 +1,39 @@
+/**
+ * `/metrics` of the admin room: what every isolate has reported, as text for a scraper.
+ *
+ * This isolate reports first, so that whoever asks sees the requests that he has just made here. When the object does not answer,
+ * neither does this: half of the numbers would look like a loss.
+ */
+import type { Gateway, GatewayContext } from "../context.ts"
+import { METRIC_TIMEOUT_MS } from "../core/bounds.ts"
+import { decideObjectError } from "../core/object-error.ts"
+import { chooseFormat, METRIC_MEDIA_TYPES } from "../core/openmetrics.ts"
+import { VERSION } from "../core/version.ts"
+import { LATE, withDeadline } from "../deadline.ts"
+import { METRICS_OBJECT } from "../observe/metrics.ts"
+import { refuseUnavailable } from "../reply.ts"
+
+/** Returns the handler. */
+export function createMetricsPage({ config, metrics }: Gateway): (c: GatewayContext) => Promise<Response> {
+  return async function metricsPage(c) {
+    const binding = c.env.METRICS
+    if (binding === undefined) return refuseUnavailable(c, "binding_missing METRICS")
+    await metrics?.report(binding)
+    const format = chooseFormat(c.req.raw.headers.get("accept"))
+    try {
+      const build = { version: VERSION, configVersion: config.version }
+      const text = await withDeadline(binding.getByName(METRICS_OBJECT).expose(build, format), METRIC_TIMEOUT_MS)
+      if (text === LATE) return refuseUnavailable(c, "metrics_timeout")
+      c.get("exchange").outcome = "answered"
+      return new Response(c.req.raw.method === "HEAD" ? null : text, {
+        headers: {
+          "Content-Type": METRIC_MEDIA_TYPES[format],
+          "Cache-Control": "no-store",
+          "X-Content-Type-Options": "nosniff",
+        },
+      })
+    } catch (error) {
+      return refuseUnavailable(c, `metrics_${decideObjectError(error, 1).reason}`)
+    }
+  }
+}
