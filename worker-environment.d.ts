@@ -11,6 +11,8 @@ declare namespace Cloudflare {
     readonly CLIENT_GATE: DurableObjectNamespace<import("./durable-objects/client-gate.ts").ClientGate>
     /** One object per CA whose revocation list is fetched. */
     readonly REVOCATION_LIST: DurableObjectNamespace<import("./durable-objects/revocation-list.ts").RevocationList>
+    /** One object per client, and one for what concerns none: audit trails. Absent means no trail takes anything. */
+    readonly AUDIT_TRAIL?: DurableObjectNamespace<import("./durable-objects/audit-trail.ts").AuditTrailObject>
     /** Counts requests per address. Absent means nobody counts them. */
     readonly IP_LIMIT?: RateLimit
     /** Events on their way to the sinks. Absent means the events go to the console only. */

@@ -70,7 +70,7 @@ function formatBanner(
   paint: Paint,
   elapsedMs: number,
 ): string {
-  const { bankUrl, config, issuerUrl, pki, sinkUrl, url, worker } = development
+  const { bankUrl, config, issuerUrl, pki, sinkUrl, trailFile, url, worker } = development
   const show = (path: string): string => relative(process.cwd(), path) || path
   const fact = (name: string, value: string, note = ""): string =>
     `  ${paint("dim", name.padEnd(9))}${value}${note === "" ? "" : `  ${paint("dim", note)}`}`
@@ -93,6 +93,9 @@ function formatBanner(
     ...(sinkUrl === undefined
       ? config.sinks.map(({ kind, url: sink }) => fact("Sink", `${kind} ${sink}`))
       : [fact("Sink", sinkUrl, "the sample sink; it prints the lines below")]),
+    ...(trailFile === undefined
+      ? []
+      : [fact("Trails", show(trailFile), "audit trails, as the sample sink keeps them")]),
     ...config.clients.flatMap(({ certificates, id }, index) => {
       const certificate = pki.clients.find((client) => client.id === id)
       const days =
@@ -123,7 +126,7 @@ function formatBanner(
 
 /** The lines to paste: each shows one thing that the gateway does. */
 function formatExamples(
-  { bankUrl, config, issuerUrl, pki, url }: Development,
+  { bankUrl, config, issuerUrl, pki, trailFile, url }: Development,
   paint: Paint,
   show: (path: string) => string,
 ): readonly string[] {
@@ -153,6 +156,14 @@ function formatExamples(
       "a keyed payment",
       `${as(first.certificatePath)} -i -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -H 'Content-Type: application/json' -d '{"amount":1250,"currency":"JPY","to":"globex-operating","reference":"invoice 7"}' ${url}/payments`,
     ],
+    ...(trailFile === undefined || !config.routes.some(({ isAudited }) => isAudited)
+      ? []
+      : ([
+          [
+            "the trails of all this, a second later: complete and unedited",
+            `npx sekisho audit verify ${file(trailFile)}`,
+          ],
+        ] as const)),
     // The samples of a configuration of one's own may have no issuer.
     ...(issuerUrl === undefined
       ? []

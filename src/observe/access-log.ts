@@ -18,13 +18,19 @@ import { decisivePolicy } from "../core/gate-verdict.ts"
 import { socketRecordOf } from "../core/socket-record.ts"
 import { rawPathOf } from "../core/target.ts"
 import { refuse } from "../reply.ts"
+import type { AuditTrails } from "./audit-trails.ts"
 import { createEventBuffer } from "./event-buffer.ts"
 
 const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
 
-/** Returns the stage. */
-export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
-  const buffer = config.sinks.length === 0 ? undefined : createEventBuffer(config.flushMs)
+/** Returns the stage. It is also the one that sees every refusal, so it is here that trails learn of them. */
+export function createAccessLogStage(
+  { config, nowMs }: Gateway,
+  _: unknown,
+  trails: Pick<AuditTrails, "note">,
+): StageHandler {
+  const hasSink = config.sinks.some(({ takes }) => takes.has("events"))
+  const buffer = hasSink ? createEventBuffer(config.flushMs) : undefined
   return async function accessLog(c, next) {
     const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, outcome: "failed" }
     c.set("exchange", exchange)
@@ -40,6 +46,7 @@ export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
         // Hono answers for thrown errors; whatever else is thrown ends here.
         c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
       }
+      trails.note(c)
       if (!config.logsToConsole && buffer === undefined) return
       const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
       if (config.logsToConsole) console.log(formatEventJson(event))
@@ -76,6 +83,7 @@ function createEvent(
   nowMs: number,
 ): AccessEvent {
   const {
+    audit,
     certificate,
     certificateRetiresAtMs,
     client,
@@ -91,7 +99,8 @@ function createEvent(
     revocationUnknown,
     route,
   } = exchange
-  const isDegraded = ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined
+  const isDegraded =
+    ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined || audit === "delayed"
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: formatInstant(exchange.arrivedMs),
@@ -127,6 +136,7 @@ function createEvent(
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...gateFacts(exchange),
     ...(originUnhealthy === undefined ? {} : { origin_unhealthy: originUnhealthy }),
+    ...(audit === undefined ? {} : { audit }),
     config_version: configVersion,
   }
 }

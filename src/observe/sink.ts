@@ -17,6 +17,7 @@ export async function deliverBatch(
   config: Config,
   secrets: Readonly<Record<string, unknown>>,
 ): Promise<void> {
+  const eventSinks = config.sinks.filter(({ takes }) => takes.has("events"))
   await Promise.all(
     batch.messages.map(async (message) => {
       const parsed = parseEventMessage(message.body)
@@ -25,7 +26,7 @@ export async function deliverBatch(
           ? { kind: "rejected", reason: "unknown_message" }
           : combineDeliveries(
               await Promise.all(
-                config.sinks.map((sink) =>
+                eventSinks.map((sink) =>
                   postToSink(sink, contentOf(sink.kind, parsed.events, config.version), secrets),
                 ),
               ),

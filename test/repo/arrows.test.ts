@@ -27,9 +27,21 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/keys/", ["src/core/", "src/config/", "src/context.ts"]],
   ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/origin/"]],
   ["src/sinks/", ["src/core/"]],
-  ["src/observe/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/sinks/", "src/observe/event-"]],
+  [
+    "src/observe/",
+    [
+      "src/core/",
+      "src/config/",
+      "src/context.ts",
+      "src/reply.ts",
+      ...TOOLS,
+      "src/sinks/",
+      "src/observe/event-",
+      "src/observe/audit-",
+    ],
+  ],
   ["src/", ["src/", "durable-objects/"]],
-  ["durable-objects/", ["src/core/", "durable-objects/"]],
+  ["durable-objects/", ["src/core/", ...TOOLS, "src/sinks/", "durable-objects/"]],
   ["edge/", ["edge/", "src/core/"]],
   ["examples/", ["examples/"]],
   ["cli/", ["cli/", "edge/", "examples/", "src/core/", "src/config/", "src/pipeline.ts"]],
@@ -49,7 +61,12 @@ describe("imports follow the arrows of ARCHITECTURE.md", () => {
 
 test("only the entry and the objects import the platform's modules", () => {
   const importing = sources.filter((path) => /from "cloudflare:/.test(readText(path)))
-  expect(importing).toEqual(["durable-objects/client-gate.ts", "durable-objects/revocation-list.ts", "src/index.ts"])
+  expect(importing).toEqual([
+    "durable-objects/audit-trail.ts",
+    "durable-objects/client-gate.ts",
+    "durable-objects/revocation-list.ts",
+    "src/index.ts",
+  ])
 })
 
 test("the core and the configuration read no clock and no randomness", () => {
