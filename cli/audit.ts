@@ -22,16 +22,17 @@ const FAULTS: Readonly<Record<AuditFaultKind, string>> = {
 /** Digits of a hash that tell heads apart at a glance. */
 const HASH_DIGITS_SHOWN = 16
 
-/** Runs the command; returns 1 when a trail does not hold, and when there is none. */
-export async function runAuditVerify({
-  files,
-  isJson,
-}: {
+/** What the command was asked. `isPart`: the files hold a part of the trails, such as a month. */
+export interface AuditVerifyFlags {
   readonly files: readonly string[]
   readonly isJson: boolean
-}) {
+  readonly isPart: boolean
+}
+
+/** Runs the command; returns 1 when a trail does not hold, and when there is none. */
+export async function runAuditVerify({ files, isJson, isPart }: AuditVerifyFlags): Promise<number> {
   const lines = (await Promise.all(files.map(readLines))).flat()
-  const verdicts = verifyTrails(lines, (text) => createHash("sha256").update(text, "utf8").digest("hex"))
+  const verdicts = verifyTrails(lines, (text) => createHash("sha256").update(text, "utf8").digest("hex"), isPart)
   const isWhole = verdicts.length > 0 && verdicts.every(({ fault }) => fault === undefined)
   if (isJson) console.log(JSON.stringify({ whole: isWhole, trails: verdicts.map(jsonOf) }))
   else console.log(formatVerdicts(verdicts, createPaint(process.stdout)))

@@ -52,6 +52,7 @@ const HELP = `
 
   audit verify <file>...
            prove delivered audit trails complete and unedited, or name the first gap or edit
+             --part             the files begin in the middle, such as those of a month: no fault
              --json             print it as JSON
 
   keys     make a private key that signs assertions to origins, for "wrangler secret put"
@@ -145,13 +146,16 @@ async function run(argv: readonly string[]): Promise<number> {
       return runCrl({ file, ca: values.ca, serial: values.serial }, Date.now())
     }
     case "audit": {
-      const options = { json: { type: "boolean", default: false } } as const
+      const options = {
+        json: { type: "boolean", default: false },
+        part: { type: "boolean", default: false },
+      } as const
       const { values, positionals } = parseArgs({ args, allowPositionals: true, options })
       const [verb, ...files] = positionals
       if (verb !== "verify" || files.length === 0)
         throw new UsageError('"sekisho audit" takes "verify" and the files of delivered trails.')
       const { runAuditVerify } = await import("./audit.ts")
-      return runAuditVerify({ files, isJson: values.json })
+      return runAuditVerify({ files, isJson: values.json, isPart: values.part })
     }
     case undefined:
     case "help":

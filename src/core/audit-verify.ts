@@ -73,8 +73,13 @@ interface Trail {
  * Returns a verdict for each trail, by name; last, where there are any, one for lines that name no trail.
  *
  * @param digest SHA-256 of the UTF-8 of a text, lower-case hex
+ * @param isPart the lines are a part of the trails: a beginning that is elsewhere is no fault, and what is here is judged by itself
  */
-export function verifyTrails(lines: Iterable<PlacedLine>, digest: (text: string) => string): readonly TrailVerdict[] {
+export function verifyTrails(
+  lines: Iterable<PlacedLine>,
+  digest: (text: string) => string,
+  isPart = false,
+): readonly TrailVerdict[] {
   const trails = new Map<string | undefined, Trail>()
   for (const place of lines) {
     const parsed = parseAuditLine(place.text)
@@ -93,15 +98,20 @@ export function verifyTrails(lines: Iterable<PlacedLine>, digest: (text: string)
   }
   return [...trails]
     .toSorted(([a], [b]) => (a === undefined ? 1 : b === undefined ? -1 : a < b ? -1 : 1))
-    .map(([name, trail]) => judge(name, trail))
+    .map(([name, trail]) => judge(name, trail, isPart))
 }
 
-function judge(name: string | undefined, { bySeq, copies, fault }: Trail): TrailVerdict {
+function judge(name: string | undefined, { bySeq, copies, fault }: Trail, isPart: boolean): TrailVerdict {
   const found = [...bySeq.values()].toSorted((a, b) => a.record.seq - b.record.seq)
   const faults = fault === undefined ? [] : [fault]
   let before: AuditRecord | undefined
   for (const { place, record } of found) {
     const expected = before === undefined ? 1 : before.seq + 1
+    const isContinued = isPart && before === undefined && record.seq > 1
+    if (isContinued) {
+      before = record
+      continue
+    }
     if (record.seq !== expected) faults.push(faultAt(before === undefined ? "headless" : "gap", place, expected))
     else if (record.prev !== (before?.hash ?? AUDIT_GENESIS)) faults.push(faultAt("unlinked", place, record.seq))
     before = record

@@ -130,6 +130,14 @@ describe("any single change is found, at its place:", () => {
   })
 })
 
+test("a part of a trail holds by itself when it is said to be one, and has no other excuse", () => {
+  const part = LINES.slice(10)
+  expect(verifyTrails(placed(part), digest, true)).toMatchObject([{ firstSeq: 11, lastSeq: 24, fault: undefined }])
+  expect(verifyTrails(placed(part.toSpliced(3, 1)), digest, true)[0]?.fault).toMatchObject({ kind: "gap", seq: 14 })
+  const forged = LINES.with(0, forge(LINES[0] ?? ""))
+  expect(verifyTrails(placed(forged), digest, true)[0]?.fault).toMatchObject({ kind: "unlinked", seq: 2 })
+})
+
 test("a record of a later version is named as such", () => {
   const lines = LINES.with(4, (LINES[4] ?? "").replace('"version":1', '"version":2'))
   expect(faultOf(lines)).toMatchObject({ kind: "foreign-version", seq: 5, line: 5 })

@@ -112,6 +112,13 @@ describe("sekisho audit verify", () => {
     expect((await runCommand("audit", "verify", await write("damaged.ndjson", damaged))).code).toBe(1)
   })
 
+  test("--part takes files that begin in the middle", async () => {
+    const file = await write("part.ndjson", lines.slice(4))
+    expect((await runCommand("audit", "verify", file)).code).toBe(1)
+    const { code, stdout } = await runCommand("audit", "verify", "--part", file)
+    expect([code, stdout]).toEqual([0, expect.stringMatching(/acme +8 +5 to 12 .*✓ whole\n/)])
+  })
+
   test("prints faults as JSON, too", async () => {
     const file = await write("gap.ndjson", lines.toSpliced(4, 1))
     const { code, stdout } = await runCommand("audit", "verify", "--json", file)
