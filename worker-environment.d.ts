@@ -13,6 +13,8 @@ declare namespace Cloudflare {
     readonly REVOCATION_LIST: DurableObjectNamespace<import("./durable-objects/revocation-list.ts").RevocationList>
     /** One object: the metrics of the gateway. Absent means nobody counts. */
     readonly METRICS?: DurableObjectNamespace<import("./durable-objects/metrics.ts").Metrics>
+    /** One object per client, and one for what concerns none: audit trails. Absent means no trail takes anything. */
+    readonly AUDIT_TRAIL?: DurableObjectNamespace<import("./durable-objects/audit-trail.ts").AuditTrailObject>
     /** Counts requests per address. Absent means nobody counts them. */
     readonly IP_LIMIT?: RateLimit
     /** Events on their way to the sinks. Absent means the events go to the console only. */

@@ -157,9 +157,10 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
     routes.flatMap((route) => describeMessages(route)),
   )
   section(
-    ["sink", "url", "authorization"],
-    config.sinks.map(({ kind, url, authorizationSecret }) => [
+    ["sink", "takes", "url", "authorization"],
+    config.sinks.map(({ kind, takes, url, authorizationSecret }) => [
       kind,
+      [...takes].join(", "),
       url,
       authorizationSecret === undefined ? "none" : `secret ${authorizationSecret}`,
     ]),

@@ -26,6 +26,7 @@ export function describeRoute(route: Route): readonly string[] {
     blockedStatus,
     cost,
     guards,
+    isAudited,
     isSoft,
     label,
     limitSets,
@@ -42,7 +43,9 @@ export function describeRoute(route: Route): readonly string[] {
     limitSets.length === 0 ? "-" : String(cost),
     (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
     token === undefined ? "-" : describeToken(token),
-    describeAction(action) + (tellsExpiry ? ", tells when the certificate ends" : ""),
+    describeAction(action) +
+      (tellsExpiry ? ", tells when the certificate ends" : "") +
+      (isAudited ? ", audit required" : ""),
   ]
 }
 

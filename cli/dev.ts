@@ -70,7 +70,7 @@ function formatBanner(
   paint: Paint,
   elapsedMs: number,
 ): string {
-  const { admin, bankUrl, config, issuerUrl, pki, sinkUrl, url, worker } = development
+  const { admin, bankUrl, config, issuerUrl, pki, sinkUrl, trailFile, url, worker } = development
   const show = (path: string): string => relative(process.cwd(), path) || path
   const fact = (name: string, value: string, note = ""): string =>
     `  ${paint("dim", name.padEnd(9))}${value}${note === "" ? "" : `  ${paint("dim", note)}`}`
@@ -94,6 +94,9 @@ function formatBanner(
       ? config.sinks.map(({ kind, url: sink }) => fact("Sink", `${kind} ${sink}`))
       : [fact("Sink", sinkUrl, "the sample sink; it prints the lines below")]),
     ...(admin === undefined ? [] : [fact("Metrics", admin.metricsUrl, `with the token in ${show(admin.tokenPath)}`)]),
+    ...(trailFile === undefined
+      ? []
+      : [fact("Trails", show(trailFile), "audit trails, as the sample sink keeps them")]),
     ...config.clients.flatMap(({ certificates, id }, index) => {
       const certificate = pki.clients.find((client) => client.id === id)
       const days =
@@ -124,7 +127,7 @@ function formatBanner(
 
 /** The lines to paste: each shows one thing that the gateway does. */
 function formatExamples(
-  { admin, bankUrl, config, issuerUrl, pki, url }: Development,
+  { admin, bankUrl, config, issuerUrl, pki, trailFile, url }: Development,
   paint: Paint,
   show: (path: string) => string,
 ): readonly string[] {
@@ -154,6 +157,14 @@ function formatExamples(
       "a keyed payment",
       `${as(first.certificatePath)} -i -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -H 'Content-Type: application/json' -d '{"amount":1250,"currency":"JPY","to":"globex-operating","reference":"invoice 7"}' ${url}/payments`,
     ],
+    ...(trailFile === undefined || !config.routes.some(({ isAudited }) => isAudited)
+      ? []
+      : ([
+          [
+            "the trails of all this, a second later: complete and unedited",
+            `npx sekisho audit verify ${file(trailFile)}`,
+          ],
+        ] as const)),
     // The samples of a configuration of one's own may have no issuer.
     ...(issuerUrl === undefined
       ? []

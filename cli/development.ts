@@ -6,7 +6,7 @@
  */
 import { randomBytes } from "node:crypto"
 import { watch, type FSWatcher } from "node:fs"
-import { readFile } from "node:fs/promises"
+import { appendFile, readFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { setTimeout as delay } from "node:timers/promises"
 import { basename, dirname, join, resolve } from "node:path"
@@ -76,6 +76,8 @@ export interface Development {
   readonly sinkUrl: string | undefined
   /** Where the metrics are, and the file with what an administrator shows; undefined without an admin room that takes a token. */
   readonly admin: { readonly metricsUrl: string; readonly tokenPath: string } | undefined
+  /** File in which the sample sink keeps audit trails. Lives as long as the state of this port. */
+  readonly trailFile: string | undefined
   /** Ends the sample bank or sink alone: for trying what happens without them. */
   stopBank(): Promise<void>
   stopSink(): Promise<void>
@@ -109,7 +111,15 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
   }
   try {
     const pki = await ensureDevelopmentPki(environment, servedHosts(config), options.state)
-    const sink = options.samples ? await startSink({ host: LOOPBACK, port: 0, onRecord: options.onRecord }) : undefined
+    const trailFile = join(resolve(options.state), `audit-${options.port}.ndjson`)
+    const sink = options.samples
+      ? await startSink({
+          host: LOOPBACK,
+          port: 0,
+          onRecord: options.onRecord,
+          onTrail: (lines) => appendFile(trailFile, lines, { flush: true }),
+        })
+      : undefined
     const stopSink = once(async () => sink?.close())
     closers.push(stopSink)
     let edgePort = 0
@@ -134,6 +144,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     closers.push(async () => issuer?.close())
     const issuerUrl = issuer && `http://${LOOPBACK}:${issuer.port}`
     const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
+    const trailUrl = sink && `http://${LOOPBACK}:${sink.port}/audit`
     const crlServer = await startCrlServer(LOOPBACK, pki.crlPath)
     closers.push(() => crlServer.close())
     const assertionKey = randomBytes(32)
@@ -150,7 +161,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
       ORIGINS: withOrigin(withOrigin(vars["ORIGINS"], "bank", bankUrl), ISSUER_ORIGIN, issuerUrl),
       TOKENS: withMember(vars["TOKENS"], ISSUER_TOKENS, { jwks_url: issuerUrl && `${issuerUrl}/jwks` }),
-      ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: [{ kind: "otlp", url: sinkUrl }] }),
+      ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: sampleSinks(sinkUrl, trailUrl) }),
       // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
       PLATFORM: undefined,
       EDGE_KEY: assertionKey.toString("hex"),
@@ -225,6 +236,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
               metricsUrl: `https://${adminHost}:${edge.port}/metrics`,
               tokenPath: adminTokenPath(adminSecret, options.state),
             },
+      trailFile: sink && trailFile,
       reload,
       stopBank,
       stopSink,
@@ -276,6 +288,14 @@ function withoutSinks(vars: Readonly<Record<string, unknown>>): Readonly<Record<
       .filter((name) => name.startsWith("SINKS"))
       .map((name) => [name, undefined]),
   )
+}
+
+/** Events and trails go to the sample sink, also where the configuration has no sink for one of them. */
+function sampleSinks(eventsUrl: string, trailUrl: string | undefined): readonly object[] {
+  return [
+    { kind: "otlp", url: eventsUrl },
+    { kind: "ndjson", url: trailUrl, takes: ["audit"] },
+  ]
 }
 
 /** Names the development CA's certificate and where its list is, unless the configuration has a list of its own for it. */

@@ -104,6 +104,8 @@ export function explainRequest(config: Config, request: ExplainedRequest, nowMs:
     pass("respond", describeAction(action))
     return { steps, end: { kind: "answered", status: action.kind === "respond" ? action.status : 200 } }
   }
+  if (route.isAudited)
+    pass("audit", "intent and outcome go on the client's audit trail", ["the trail is taken as reachable"])
   const { name, timeoutMs, urls } = action.origin
   const [sent = "", ...others] = urls.map(({ base }) => `${formatBase(base)}${rewritten.path}${query}`)
   pass("origin", `${method} ${sent}`, [

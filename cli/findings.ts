@@ -23,6 +23,7 @@ export function findFindings(
     ...checkBindings(environment, config),
     ...checkRevocation(environment, config),
     ...checkAdmin(environment, config),
+    ...checkAudit(environment, config),
     ...checkExposure(environment),
     ...checkVariableSizes(environment),
     ...checkClients(environment, config, developmentSki),
@@ -64,12 +65,13 @@ function checkBindings(
     )
   }
   const events = queueProducers.find(({ binding }) => binding === "EVENTS")
-  if (config.sinks.length > 0 && events === undefined) {
+  const hasSink = config.sinks.some(({ takes }) => takes.has("events"))
+  if (hasSink && events === undefined) {
     findings.push(
       error("queues.producers", 'lacks binding = "EVENTS": SINKS are configured, but no event would reach them'),
     )
   }
-  if (config.sinks.length > 0 && events !== undefined && !queueConsumers.some(({ queue }) => queue === events.queue)) {
+  if (hasSink && events !== undefined && !queueConsumers.some(({ queue }) => queue === events.queue)) {
     findings.push(
       error("queues.consumers", `lacks queue = "${events.queue}": this Worker delivers what it puts into that queue`),
     )
@@ -115,6 +117,24 @@ function checkAdmin({ objectBindings, sqliteClasses }: WranglerEnvironment, { ad
     )
   if (isBound && !sqliteClasses.includes("Metrics"))
     findings.push(error("migrations", 'lacks new_sqlite_classes = ["Metrics"], in a tag of its own'))
+  return findings
+}
+
+function checkAudit(
+  { objectBindings, sqliteClasses }: WranglerEnvironment,
+  { routes, sinks }: Config,
+): readonly Finding[] {
+  if (!sinks.some(({ takes }) => takes.has("audit"))) return []
+  const findings: Finding[] = []
+  if (!objectBindings.some(({ name, class_name: c }) => name === "AUDIT_TRAIL" && c === "AuditTrail")) {
+    const isRequired = routes.some(({ isAudited }) => isAudited)
+    const effect = isRequired ? "requests of audited routes would be refused with 503" : "no trail would be kept"
+    findings.push(
+      error("durable_objects.bindings", `lacks { name = "AUDIT_TRAIL", class_name = "AuditTrail" }: ${effect}`),
+    )
+  }
+  if (!sqliteClasses.includes("AuditTrail"))
+    findings.push(error("migrations", 'lacks new_sqlite_classes = ["AuditTrail"], in a tag of its own'))
   return findings
 }
 
@@ -281,6 +301,7 @@ function checkAssertions({ assertion, origins, routes }: Config): readonly Findi
 }
 
 function checkSinks(config: Config): readonly Finding[] {
-  if (config.sinks.length === 0) return [warning("SINKS", "is empty: events go to the Worker's console only")]
-  return []
+  if (config.sinks.some(({ takes }) => takes.has("events"))) return []
+  const what = config.sinks.length === 0 ? "is empty" : "has none that takes events"
+  return [warning("SINKS", `${what}: events go to the Worker's console only`)]
 }

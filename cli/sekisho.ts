@@ -50,6 +50,11 @@ const HELP = `
              --ca <file>        certificate of the CA, to verify the signature with
              --serial <hex>     ask about one serial number
 
+  audit verify <file>...
+           prove delivered audit trails complete and unedited, or name the first gap or edit
+             --part             the files begin in the middle, such as those of a month: no fault
+             --json             print it as JSON
+
   keys     make a private key that signs assertions to origins, for "wrangler secret put"
              --alg <name>       ES256 or EdDSA (ES256)
              --kid <name>       its name in the published set (its thumbprint)
@@ -140,6 +145,18 @@ async function run(argv: readonly string[]): Promise<number> {
       const { runCrl } = await import("./crl.ts")
       return runCrl({ file, ca: values.ca, serial: values.serial }, Date.now())
     }
+    case "audit": {
+      const options = {
+        json: { type: "boolean", default: false },
+        part: { type: "boolean", default: false },
+      } as const
+      const { values, positionals } = parseArgs({ args, allowPositionals: true, options })
+      const [verb, ...files] = positionals
+      if (verb !== "verify" || files.length === 0)
+        throw new UsageError('"sekisho audit" takes "verify" and the files of delivered trails.')
+      const { runAuditVerify } = await import("./audit.ts")
+      return runAuditVerify({ files, isJson: values.json, isPart: values.part })
+    }
     case undefined:
     case "help":
     case "--help":
@@ -148,7 +165,7 @@ async function run(argv: readonly string[]): Promise<number> {
       return 0
     default:
       throw new UsageError(
-        `There is no command "${command}". Commands: dev, check, explain, pki, crl, keys. "sekisho help" describes them.`,
+        `There is no command "${command}". Commands: dev, check, explain, pki, crl, audit, keys. "sekisho help" describes them.`,
       )
   }
 }

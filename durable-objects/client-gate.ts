@@ -8,9 +8,11 @@
  * from. Called by the `client-gate` stage over RPC; no rule is decided here.
  *
  * Stored: `gate`, one row of JSON with a version (`GateState`); `stopped`, one row of JSON (`StoppedState`); `certificates`, one
- * row of JSON (`CertificateWatch`); `outbox`, a row of JSON for each record (`ObjectRecord`) that the queue has not taken yet.
+ * row of JSON (`CertificateWatch`); `outbox`, a row of JSON for each record (`ObjectRecord`) that the queue has not taken yet;
+ * `audit_outbox`, the same of blocks (`AuditDraft`) for the audit trail.
  */
 import { DurableObject } from "cloudflare:workers"
+import { guardDraftOf, trailOf } from "../src/core/audit-guard.ts"
 import { releaseLeases, renewLeases } from "../src/core/admission.ts"
 import { RECORD_RETRY_MS } from "../src/core/bounds.ts"
 import { EMPTY_WATCH, noteCertificate, restoreWatch, reviewCertificates } from "../src/core/certificate-watch.ts"
@@ -33,6 +35,7 @@ import type { NamedLimit } from "../src/core/limit.ts"
 import type { OutcomeResult } from "../src/core/outcome.ts"
 import { recordStopped, restoreStopped } from "../src/core/stopped.ts"
 import type { StoppedReport } from "../src/core/stopped.ts"
+import { AUDIT_OUTBOX_SCHEMA, AuditOutbox } from "./audit-outbox.ts"
 import { countOpenings } from "./guard-openings.ts"
 import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"
 
@@ -44,7 +47,8 @@ const SCHEMA = `
 CREATE TABLE IF NOT EXISTS gate (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS stopped (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS certificates (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
-${OUTBOX_SCHEMA}`
+${OUTBOX_SCHEMA}
+${AUDIT_OUTBOX_SCHEMA}`
 const READ = {
   gate: "SELECT state FROM gate",
   stopped: "SELECT state FROM stopped",
@@ -61,12 +65,14 @@ const WRITE = {
 export class ClientGate extends DurableObject<Env> {
   readonly #sql: SqlStorage
   readonly #outbox: Outbox
+  readonly #auditOutbox: AuditOutbox
   #hasTables = true
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env)
     this.#sql = ctx.storage.sql
     this.#outbox = new Outbox(this.#sql, env.EVENTS, "guard")
+    this.#auditOutbox = new AuditOutbox(this.#sql, env.AUDIT_TRAIL)
     // Synchronous, so no call can come in between and nothing has to block.
     this.#sql.exec(SCHEMA)
   }
@@ -191,8 +197,7 @@ export class ClientGate extends DurableObject<Env> {
       const before = this.#load(nowMs)
       const { guards, events } = settleGuards(before.guards, nowMs)
       this.#store(before, withGuards(before, guards), events)
-      const isDelivered = await this.#outbox.deliver()
-      if (!isDelivered) return
+      if (!(await this.#deliver())) return
       const isOver = this.#isKeyed && !this.#hasWaiting && isForgettable(this.#load(Date.now()), Date.now())
       if (isOver) await this.#forget()
       else await this.#schedule()
@@ -215,8 +220,15 @@ export class ClientGate extends DurableObject<Env> {
     return this.#subject.keyKind !== "client"
   }
 
-  /** Whether the queue has not taken everything yet. */
+  /** Offers everything that waits. Neither the queue nor the trail waits for the other. Returns whether both took it. */
+  async #deliver(): Promise<boolean> {
+    const taken = await Promise.all([this.#outbox.deliver(), this.#auditOutbox.deliver(trailOf(this.#subject))])
+    return !taken.includes(false)
+  }
+
+  /** Whether the queue or the trail has not taken everything yet. */
   get #hasWaiting(): boolean {
+    if (this.#auditOutbox.hasWaiting) return true
     return this.#sql.exec("SELECT 1 FROM outbox LIMIT 1").toArray().length > 0
   }
 
@@ -248,6 +260,8 @@ export class ClientGate extends DurableObject<Env> {
     this.#enqueue(events.map(({ guard, event }) => guardRecordOf(event, { guard, ...this.#subject })))
     const opened = events.filter(({ event }) => event.kind === "opened").map(({ guard }) => guard)
     if (opened.length > 0) this.ctx.waitUntil(countOpenings(this.env.METRICS, opened))
+    for (const { guard, event } of events)
+      this.#auditOutbox.add(guardDraftOf(event, { guard, ...this.#subject }, this.ctx.id.toString()))
   }
 
   /** Keeps records until the queue has taken them. Returns whether there are any. */
@@ -262,7 +276,7 @@ export class ClientGate extends DurableObject<Env> {
     try {
       // The alarm first: should the queue not take the records, or this instance end, they are offered again.
       await this.ctx.storage.setAlarm(Date.now() + RECORD_RETRY_MS)
-      if (await this.#outbox.deliver()) await this.#schedule()
+      if (await this.#deliver()) await this.#schedule()
     } catch (error) {
       logFailure("guard_record_delayed", error)
     }

@@ -64,6 +64,10 @@ export interface Exchange {
   originAttempts?: number
   /** Set when the origin of the route answered badly too often lately. */
   originUnhealthy?: true
+  /** Names the request on the client's audit trail: minted here, because a caller may give two requests one id. */
+  auditId?: string
+  /** Set once the intent is on the trail; `delayed` when the outcome did not get there before the answer left. */
+  audit?: "recorded" | "delayed"
   problem?: ProblemCode
   /** Exact reason of a refusal or failure, for the event only. */
   reason?: string

@@ -15,12 +15,16 @@ import { createOriginStage } from "./forward/origin.ts"
 import { createRespondStage } from "./forward/respond.ts"
 import { createClientObjects, type ClientObjects } from "./gate/client-object.ts"
 import { createAccessLogStage } from "./observe/access-log.ts"
+import { createAuditTrails, type AuditTrails } from "./observe/audit-trails.ts"
+import { createAuditStage } from "./observe/audit.ts"
 import { createRequestIdStage } from "./observe/request-id.ts"
 import { createTraceStage } from "./observe/trace.ts"
 import { PIPELINE, type StageName } from "./pipeline.ts"
 import { refuse } from "./reply.ts"
 
-const STAGES: Readonly<Record<StageName, (gateway: Gateway, objects: ClientObjects) => StageHandler>> = {
+const STAGES: Readonly<
+  Record<StageName, (gateway: Gateway, objects: ClientObjects, trails: AuditTrails) => StageHandler>
+> = {
   "access-log": createAccessLogStage,
   "request-id": createRequestIdStage,
   target: createTargetStage,
@@ -33,6 +37,7 @@ const STAGES: Readonly<Record<StageName, (gateway: Gateway, objects: ClientObjec
   token: createTokenStage,
   "access-policy": createAccessPolicyStage,
   respond: createRespondStage,
+  audit: createAuditStage,
   origin: createOriginStage,
 }
 
@@ -51,7 +56,9 @@ export function createApplication(gateway: Gateway): Hono<GatewayEnv> {
 export function createStages(gateway: Gateway): readonly StageHandler[] {
   // Shared: an object that one stage finds overloaded is left alone by all of them.
   const objects = createClientObjects(gateway)
-  return PIPELINE.map(({ stage }) => STAGES[stage](gateway, objects))
+  // Shared: one stage sees what is refused, another what is about to happen, and both belong on the same trail.
+  const trails = createAuditTrails(gateway)
+  return PIPELINE.map(({ stage }) => STAGES[stage](gateway, objects, trails))
 }
 
 /**

@@ -16,6 +16,9 @@ import { createOriginHealth } from "./origin/origin-health.ts"
 import { resolveTrust } from "./platform.ts"
 import { runDuties } from "./scheduled.ts"
 
+import { AuditTrailObject } from "../durable-objects/audit-trail.ts"
+import type { SinkEndpoint } from "./sinks/post.ts"
+
 export { ClientGate } from "../durable-objects/client-gate.ts"
 export { Metrics } from "../durable-objects/metrics.ts"
 export { RevocationList } from "../durable-objects/revocation-list.ts"
@@ -26,6 +29,14 @@ if (!loaded.ok)
     `Configuration invalid; "npx sekisho check" explains it:\n${loaded.errors.map(formatError).join("\n")}`,
   )
 const { config } = loaded
+const auditSinks = config.sinks.filter(({ takes }) => takes.has("audit"))
+
+/** Trails go to the sinks of the version that runs: no object stores where to, so none delivers to a place that is withdrawn. */
+export class AuditTrail extends AuditTrailObject {
+  protected override get sinks(): readonly SinkEndpoint[] {
+    return auditSinks
+  }
+}
 
 const directory = createEmbeddedDirectory(config)
 const nowMs = (): number => Date.now()

@@ -131,6 +131,14 @@ export const PIPELINE = [
     because: "It is an origin of its own: whatever guards an origin guards these routes too.",
   },
   {
+    verb: "observe",
+    stage: "audit",
+    decides:
+      "intent on the client's audit trail before the origin is asked, outcome before the answer leaves, where required",
+    refuses: ["service-unavailable"],
+    because: "What gets this far is about to happen, and what cannot be put on record must not.",
+  },
+  {
     verb: "forward",
     stage: "origin",
     decides:

@@ -19,6 +19,11 @@ export interface SinkOptions {
   readonly host: string
   readonly port: number
   readonly onRecord: (event: SinkEvent) => void
+  /**
+   * Keeps lines of audit trails, octet by octet as they came, each with its line feed: a line that is written anew is another
+   * one. They are acknowledged once it resolves. Without it trails are refused.
+   */
+  readonly onTrail?: ((lines: string) => Promise<void>) | undefined
 }
 
 /** A sink that takes events. */
@@ -50,15 +55,18 @@ interface Door {
   readonly read: (text: string) => Intake
 }
 
+/** Where trails go. They are kept, not read: whether they hold is for `sekisho audit verify` to say. */
+const TRAIL_DOOR = "/audit"
 const DOORS: Readonly<Record<string, Door>> = {
   "/v1/logs": { mediaType: "application/json", read: readLogsExport },
   "/ndjson": { mediaType: "application/x-ndjson", read: readLines },
+  [TRAIL_DOOR]: { mediaType: "application/x-ndjson", read: readLines },
 }
 
 /** Starts the sink; settles once it accepts connections, fails when the port is taken. */
-export async function startSink({ host, port, onRecord }: SinkOptions): Promise<Sink> {
+export async function startSink({ host, port, ...takers }: SinkOptions): Promise<Sink> {
   const server = createServer((request, response) => {
-    take(request, response, onRecord).catch((error: unknown) => {
+    take(request, response, takers).catch((error: unknown) => {
       // The sender left in the middle of a body; there is nobody to tell.
       if (response.destroyed) return
       console.error("sink:", error)
@@ -71,10 +79,11 @@ export async function startSink({ host, port, onRecord }: SinkOptions): Promise<
 async function take(
   request: IncomingMessage,
   response: ServerResponse,
-  onRecord: SinkOptions["onRecord"],
+  { onRecord, onTrail }: Pick<SinkOptions, "onRecord" | "onTrail">,
 ): Promise<void> {
   const path = request.url?.split("?", 1)[0] ?? ""
-  const door = Object.hasOwn(DOORS, path) ? DOORS[path] : undefined
+  const isTrail = path === TRAIL_DOOR
+  const door = Object.hasOwn(DOORS, path) && !(isTrail && onTrail === undefined) ? DOORS[path] : undefined
   if (door === undefined) return sendProblem(response, "not-found")
   if (request.method !== "POST") return sendProblem(response, "method-not-allowed")
   const mediaType = request.headers["content-type"]?.split(";", 1)[0]?.trim().toLowerCase()
@@ -88,7 +97,8 @@ async function take(
   if (text === undefined) return sendProblem(response, "body-malformed", "gzip or UTF-8 is damaged")
   const intake = door.read(text)
   if ("problem" in intake) return sendProblem(response, intake.problem, intake.detail)
-  for (const event of intake.events) onRecord(event)
+  if (isTrail) await onTrail?.(text.endsWith("\n") ? text : `${text}\n`)
+  else for (const event of intake.events) onRecord(event)
   send(response, 200, "application/json", intake.answer)
 }
 

@@ -150,12 +150,19 @@ export interface Route extends HostRoute {
   readonly token: RouteToken | undefined
   /** Answers say when the client's certificate ends. */
   readonly tellsExpiry: boolean
+  /** Nothing is forwarded that is not on the client's audit trail first. */
+  readonly isAudited: boolean
   readonly action: RouteAction
 }
 
-/** A place that events are pushed to. */
+/** What a sink may take. */
+export type SinkContentKind = "events" | "audit"
+
+/** A place that records are pushed to. */
 export interface Sink {
   readonly kind: "otlp" | "ndjson"
+  /** At least one. */
+  readonly takes: ReadonlySet<SinkContentKind>
   readonly url: string
   /** Name of the Worker secret that holds the Authorization value. */
   readonly authorizationSecret: string | undefined

@@ -10,7 +10,7 @@ import * as v from "valibot"
 import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT } from "../core/bounds.ts"
 import { compileClientIndex } from "../core/identity.ts"
 import { compileHosts } from "../core/virtual-host.ts"
-import type { Config, Sink } from "./config.ts"
+import type { Config } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveAdmin } from "./resolve-admin.ts"
 import { resolveClients } from "./resolve-clients.ts"
@@ -19,6 +19,7 @@ import { resolveIssuers } from "./resolve-issuers.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
+import { namesAuditSink, resolveSinks } from "./resolve-sinks.ts"
 import { resolveAuthorizationServer } from "./resolve-tokens.ts"
 import { isKnownVariable, SPLIT_ARRAYS, TABLE_NAME, TABLES, variableFamily } from "./schema-names.ts"
 import { SCHEMAS, type Parsed } from "./schema.ts"
@@ -133,16 +134,15 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     serverNames: tableNames(variables.get("TOKENS")),
     originNames: tableNames(variables.get("ORIGINS")),
     hasAssertion,
+    hasAuditSink: namesAuditSink(
+      [...variables].flatMap(([name, input]) => (variableFamily(name) === "SINKS" ? [input] : [])),
+    ),
     hosts: gateway?.hosts,
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
   reportUnpayable(routes, clients, report)
   if (routes.length === 0 && errors.length === 0) report("ROUTES", undefined, "at least one route")
-  const sinks = readArrays("SINKS", "SINK").map(([, sink]): Sink => ({
-    kind: sink.kind,
-    url: sink.url,
-    authorizationSecret: sink.authorization_secret,
-  }))
+  const sinks = resolveSinks(readArrays("SINKS", "SINK"), report)
 
   if (errors.length > 0 || gateway === undefined) return { ok: false, errors }
   return {

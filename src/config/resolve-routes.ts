@@ -25,6 +25,8 @@ export interface KnownNames extends KnownServers {
   readonly originNames: readonly string[]
   /** Whether the configuration names keys of assertions, also when that table has errors of its own. */
   readonly hasAssertion: boolean
+  /** Whether a sink takes audit trails, also when that sink has errors of its own. */
+  readonly hasAuditSink: boolean
   /** Hosts of the gateway; undefined when that table has errors of its own. */
   readonly hosts: readonly string[] | undefined
 }
@@ -51,7 +53,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   const mayBlock = route.token !== undefined && (token === undefined || token.server.guard !== undefined)
   const named = resolveGuards(place, route, mayBlock, known, report)
   const guards = withTokenGuard(place, named, token?.server.guard, report)
-  const { expiry_header: tellsExpiry = false, jwks = false, soft: isSoft = false, respond } = route
+  const { audit = "off", expiry_header: tellsExpiry = false, jwks = false, soft: isSoft = false, respond } = route
   if (tellsExpiry && route.client_certificate === "none") {
     report(
       `${place}.expiry_header`,
@@ -66,6 +68,8 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
       "no soft on a route that is answered here: it has no origin that could be unhealthy",
     )
   }
+  const isAudited = audit === "required"
+  if (isAudited) reportAudit(place, route, known.hasAuditSink, report)
   if (matched === undefined || action === undefined) return undefined
   return {
     ...matched,
@@ -80,8 +84,17 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
     isSoft,
     token,
     tellsExpiry,
+    isAudited,
     action,
   }
+}
+
+/** A trail that nobody takes would fill up and then refuse everything; where nothing is forwarded there is no intent. */
+function reportAudit(place: string, { origin }: Parsed<"ROUTE">, hasSink: boolean, report: Report): void {
+  const path = `${place}.audit`
+  if (origin === undefined) report(path, "required", 'no audit = "required" on a route that forwards nothing')
+  if (!hasSink)
+    report(path, "required", 'no audit = "required" without a sink for it: SINKS needs one with takes = ["audit"]')
 }
 
 function resolveMatch(

@@ -301,6 +301,7 @@ export const SCHEMAS = {
     scopes: v.exactOptional(routeScopes),
     forward_token: v.exactOptional(flag()),
     expiry_header: v.exactOptional(flag()),
+    audit: v.exactOptional(oneOf("required", "off")),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
     websocket: v.exactOptional(webSocket),
     ...messages,
@@ -308,6 +309,9 @@ export const SCHEMAS = {
   SINK: table("a sink", {
     kind: oneOf("otlp", "ndjson"),
     url: sinkUrl,
+    takes: v.exactOptional(
+      list('a list of what it takes, "events" or "audit", such as ["audit"]', oneOf("events", "audit")),
+    ),
     authorization_secret: v.exactOptional(secretName('"SINK_AUTHORIZATION", that holds the Authorization value')),
   }),
 } as const

@@ -300,3 +300,30 @@ export const METRIC_SERIES_MEMORY_MS = 604_800_000
 export const METRIC_TIMEOUT_MS = 5_000
 /** Fewest octets of the secret that an administrator shows: nobody guesses those. */
 export const ADMIN_TOKEN_BYTES_MIN = 32
+/** Records of one trail that wait for its sinks, and their octets: beyond either nothing new begins. About a gateway's busy minute. */
+export const AUDIT_WAITING_MAX = 10_000
+export const AUDIT_WAITING_BYTES_MAX = 4_194_304
+/** How many times that what has begun already may fill, such as outcomes of requests that an origin has seen. */
+export const AUDIT_HEADROOM = 2
+/** Ids that one trail remembers against repetition: everything that may wait, so that nothing that waits is taken twice. */
+export const AUDIT_IDS_MAX = 20_000
+/** Longest id of a record in characters: a digest, a name and an instant. */
+export const AUDIT_ID_LENGTH_MAX = 256
+/** Records of one call of the trail's object. */
+export const AUDIT_APPEND_MAX = 100
+/** Records of one request to a sink, and their octets: what a collector takes without being told. */
+export const AUDIT_BATCH_MAX = 100
+export const AUDIT_BATCH_BYTES_MAX = 262_144
+/** Requests to one sink in one alarm; the next alarm follows at once. Keeps an alarm far below the 15 minutes of the platform. */
+export const AUDIT_BATCHES_PER_ALARM = 20
+/** How long a record waits for others before it is delivered, in ms. */
+export const AUDIT_DELIVERY_MS = 1_000
+/** First and longest pause of a sink that does not take records, in ms: how late it learns of everything once it is back. */
+export const AUDIT_RETRY_MS_MIN = 1_000
+export const AUDIT_RETRY_MS_MAX = 60_000
+/** Longest wait for the trail's object, in ms, before the request is refused. It writes near the client's object in some ten. */
+export const AUDIT_TIMEOUT_MS = 2_000
+/** Refusals that one isolate keeps for the trails; beyond it they are counted and the count is on the trail. */
+export const AUDIT_BACKLOG_MAX = 2_000
+/** Tries of one flush behind a response: with pauses of 1, 2 and 4 s and a deadline each they end before the platform's 30 s. */
+export const AUDIT_FLUSH_TRIES = 4

@@ -73,6 +73,8 @@ export interface AccessEvent {
   readonly guard_untold?: string
   /** The origin answered badly too often lately. */
   readonly origin_unhealthy?: true
+  /** Intent and outcome are on the client's audit trail, or the outcome was not yet when the answer left. */
+  readonly audit?: "recorded" | "delayed"
   /** Names of the limits in shadow mode that would have refused, separated by commas. */
   readonly rate_limit_shadowed?: string
   readonly config_version: string

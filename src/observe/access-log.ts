@@ -21,13 +21,19 @@ import { socketRecordOf } from "../core/socket-record.ts"
 import { rawPathOf } from "../core/target.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { refuse } from "../reply.ts"
+import type { AuditTrails } from "./audit-trails.ts"
 import { createEventBuffer } from "./event-buffer.ts"
 
 const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
 
-/** Returns the stage. */
-export function createAccessLogStage({ config, metrics, nowMs }: Gateway): StageHandler {
-  const buffer = config.sinks.length === 0 ? undefined : createEventBuffer(config.flushMs, metrics)
+/** Returns the stage. It is also the one that sees every refusal, so it is here that trails learn of them. */
+export function createAccessLogStage(
+  { config, metrics, nowMs }: Gateway,
+  _: unknown,
+  trails: Pick<AuditTrails, "note">,
+): StageHandler {
+  const hasSink = config.sinks.some(({ takes }) => takes.has("events"))
+  const buffer = hasSink ? createEventBuffer(config.flushMs, metrics) : undefined
   let openSockets = 0
   return async function accessLog(c, next) {
     const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, outcome: "failed" }
@@ -50,6 +56,7 @@ export function createAccessLogStage({ config, metrics, nowMs }: Gateway): Stage
         observeRequest(factsOf(exchange, c.req.raw.method, c.res.status, endedMs), metrics)
         metrics.reportSoon(c.env.METRICS, c.executionCtx)
       }
+      trails.note(c)
       if (!config.logsToConsole && buffer === undefined) return
       const event = createEvent(exchange, c.req.raw, c.res.status, config.version, endedMs)
       if (config.logsToConsole) console.log(formatEventJson(event))
@@ -121,6 +128,7 @@ function createEvent(
   nowMs: number,
 ): AccessEvent {
   const {
+    audit,
     certificate,
     certificateRetiresAtMs,
     client,
@@ -136,7 +144,8 @@ function createEvent(
     revocationUnknown,
     route,
   } = exchange
-  const isDegraded = ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined
+  const isDegraded =
+    ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined || audit === "delayed"
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: formatInstant(exchange.arrivedMs),
@@ -172,6 +181,7 @@ function createEvent(
     ...(ipLimit === undefined ? {} : { ip_limit: ipLimit }),
     ...gateFacts(exchange),
     ...(originUnhealthy === undefined ? {} : { origin_unhealthy: originUnhealthy }),
+    ...(audit === undefined ? {} : { audit }),
     config_version: configVersion,
   }
 }

@@ -23,6 +23,7 @@ export async function deliverBatch(
   secrets: Readonly<Record<string, unknown>>,
   metrics?: Pick<MetricsRecorder, "add">,
 ): Promise<void> {
+  const eventSinks = config.sinks.filter(({ takes }) => takes.has("events"))
   const deliver = async (sink: Sink, place: number, events: readonly GatewayEvent[]): Promise<Delivery> => {
     const delivery = await postToSink(sink, contentOf(sink.kind, events, config.version), secrets)
     if (delivery.kind !== "delivered") metrics?.add("sekisho_sink_failures", 1, `${place} ${sink.kind}`)
@@ -34,7 +35,7 @@ export async function deliverBatch(
       const delivery: Delivery =
         parsed === undefined
           ? { kind: "rejected", reason: "unknown_message" }
-          : combineDeliveries(await Promise.all(config.sinks.map((sink, place) => deliver(sink, place, parsed.events))))
+          : combineDeliveries(await Promise.all(eventSinks.map((sink, place) => deliver(sink, place, parsed.events))))
       if (parsed !== undefined && parsed.dropped > 0) logDelivery(batch, "events_dropped", `${parsed.dropped}`)
       if (delivery.kind === "delivered") return message.ack()
       logDelivery(batch, delivery.kind === "retry" ? "sink_unavailable" : "sink_rejected", delivery.reason)

@@ -231,6 +231,7 @@ describe("a valid configuration", () => {
       cost: 3,
       guards: [],
       blockedStatus: 429,
+      isAudited: false,
       isSoft: false,
       tellsExpiry: false,
       action: {
@@ -278,8 +279,18 @@ describe("a valid configuration", () => {
 
   test("has sinks with the names of their secrets", () => {
     expect(config.sinks).toEqual([
-      { kind: "otlp", url: "http://127.0.0.1:4318/v1/logs", authorizationSecret: undefined },
-      { kind: "ndjson", url: "https://collector.example/in", authorizationSecret: "SINK_AUTHORIZATION" },
+      {
+        kind: "otlp",
+        url: "http://127.0.0.1:4318/v1/logs",
+        takes: new Set(["events"]),
+        authorizationSecret: undefined,
+      },
+      {
+        kind: "ndjson",
+        url: "https://collector.example/in",
+        takes: new Set(["events"]),
+        authorizationSecret: "SINK_AUTHORIZATION",
+      },
     ])
   })
 
@@ -947,7 +958,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     `ROUTES[3].cost | 2 | no cost ${NO_CLIENT}`,
     'SINKS[0].kind | "syslog" | "otlp" or "ndjson"',
     'SINKS[0].url | "http://collector.example" | https: events leave the machine encrypted (http is for loopback only)',
-    'SINKS[0].authorization | "***" | no such key; a sink has: kind, url, authorization_secret',
+    'SINKS[0].authorization | "***" | no such key; a sink has: kind, url, takes, authorization_secret',
     `SINKS[1].url | (missing) | required: ${SINK_URL}`,
   ])
 })

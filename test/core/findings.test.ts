@@ -431,3 +431,29 @@ describe("the admin room", () => {
     expect(findIn({ objectBindings, sqliteClasses }, { ADMIN })).toEqual([])
   })
 })
+
+describe("audit trails", () => {
+  const audited = {
+    ROUTES: [{ prefix: "/accounts", origin: "bank", limits: "standard", audit: "required" }],
+    SINKS: [...VARS.SINKS, { kind: "ndjson", url: "https://records.bank.example/", takes: ["audit"] }],
+  }
+  const bound: Partial<WranglerEnvironment> = {
+    objectBindings: [...ENVIRONMENT.objectBindings, { name: "AUDIT_TRAIL", class_name: "AuditTrail" }],
+    sqliteClasses: ["ClientGate", "AuditTrail"],
+  }
+
+  test("that have what they need are no finding", () => {
+    expect(findIn(bound, audited)).toEqual([])
+  })
+
+  test("findFindings() finds an audit sink without its object and its migration", () => {
+    expect(findIn({}, audited)).toEqual([
+      ["error", "durable_objects.bindings"],
+      ["error", "migrations"],
+    ])
+  })
+
+  test("findFindings() warns when every sink takes trails only", () => {
+    expect(findIn({ ...bound, queueProducers: [] }, { SINKS: [audited.SINKS[1]] })).toEqual([["warning", "SINKS"]])
+  })
+})

@@ -49,14 +49,15 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
       "src/config/",
       "src/context.ts",
       "src/reply.ts",
+      ...TOOLS,
       "src/sinks/",
-      "src/deadline.ts",
       "src/observe/event-",
       "src/observe/metric-",
+      "src/observe/audit-",
     ],
   ],
   ["src/", ["src/", "durable-objects/"]],
-  ["durable-objects/", ["src/core/", "durable-objects/"]],
+  ["durable-objects/", ["src/core/", ...TOOLS, "src/sinks/", "durable-objects/"]],
   ["edge/", ["edge/", "src/core/"]],
   ["examples/", ["examples/"]],
   ["cli/", ["cli/", "edge/", "examples/", "src/core/", "src/config/", "src/pipeline.ts"]],
@@ -77,6 +78,7 @@ describe("imports follow the arrows of ARCHITECTURE.md", () => {
 test("only the entry and the objects import the platform's modules", () => {
   const importing = sources.filter((path) => /from "cloudflare:/.test(readText(path)))
   expect(importing).toEqual([
+    "durable-objects/audit-trail.ts",
     "durable-objects/client-gate.ts",
     "durable-objects/metrics.ts",
     "durable-objects/revocation-list.ts",

@@ -15,9 +15,11 @@ import type { AccessEvent, GuardRecord } from "../../src/core/event.ts"
 import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platform-certificate.ts"
 import type { ProblemDocument } from "../../src/core/problem.ts"
 import { createFront } from "../../src/front.ts"
+import { AuditTrail } from "../../src/index.ts"
 import { createAssertionKeys } from "../../src/keys/assertion-keys.ts"
 import { createMetrics } from "../../src/observe/metrics.ts"
 import { createOriginHealth } from "../../src/origin/origin-health.ts"
+import type { SinkEndpoint } from "../../src/sinks/post.ts"
 import type { CertificateName, OriginRecord, SinkRecord } from "./provided.ts"
 
 /** Ports and certificates from `global-setup.ts`. */
@@ -43,6 +45,8 @@ let consoleLines: string[] = []
 
 beforeEach(() => {
   consoleLines = []
+  // Those of wrangler.toml are nowhere; a test of trails brings its own.
+  setAuditSinks([])
   vi.spyOn(console, "log").mockImplementation((line: string) => void consoleLines.push(line))
 })
 afterEach(() => {
@@ -52,6 +56,15 @@ afterEach(() => {
 /** Every line that was written to the console in this test. */
 export function writtenLines(): readonly string[] {
   return consoleLines
+}
+
+/** Gives the objects of audit trails other sinks, until the end of the test. */
+export function setAuditSinks(sinks: readonly SinkEndpoint[]): void {
+  vi.spyOn(
+    AuditTrail.prototype as unknown as { readonly sinks: readonly SinkEndpoint[] },
+    "sinks",
+    "get",
+  ).mockReturnValue(sinks)
 }
 
 /** What differs from the usual surroundings of a gateway. */

@@ -85,14 +85,18 @@ test.each([
 ] as const)("the event of a request whose origin is unhealthy (%s) says so (%s)", async (originUnhealthy, written) => {
   const application = new Hono<GatewayEnv>()
   application.use(
-    createAccessLogStage({
-      config: createGateway().config,
-      trust: { kind: "nobody" },
-      nowMs: () => 1_798_761_600_000,
-      fillRandom: (octets) => octets,
-      originHealth: createOriginHealth(() => 0),
-      directory: createEmbeddedDirectory(createGateway().config),
-    }),
+    createAccessLogStage(
+      {
+        config: createGateway().config,
+        trust: { kind: "nobody" },
+        nowMs: () => 1_798_761_600_000,
+        fillRandom: (octets) => octets,
+        originHealth: createOriginHealth(() => 0),
+        directory: createEmbeddedDirectory(createGateway().config),
+      },
+      undefined,
+      { note: () => {} },
+    ),
   )
   application.use(async (c) => {
     if (originUnhealthy !== undefined) c.var.exchange.originUnhealthy = originUnhealthy

@@ -33,6 +33,8 @@ export async function startSink(trapPort: number): Promise<SinkServer> {
       records.set(test, [...(records.get(test) ?? []), { contentType, authorization, body }])
       if (behaviour === "redirect") {
         response.writeHead(307, { Location: `http://127.0.0.1:${trapPort}/` }).end()
+      } else if (behaviour === "hang") {
+        // No answer, ever.
       } else if (behaviour === "reset") {
         request.socket.resetAndDestroy()
       } else if (behaviour === "cut") {
