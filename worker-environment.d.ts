@@ -11,6 +11,10 @@ declare namespace Cloudflare {
     readonly CLIENT_GATE: DurableObjectNamespace<import("./durable-objects/client-gate.ts").ClientGate>
     /** One object per CA whose revocation list is fetched. */
     readonly REVOCATION_LIST: DurableObjectNamespace<import("./durable-objects/revocation-list.ts").RevocationList>
+    /** One object per client and shard of its idempotency keys. */
+    readonly IDEMPOTENCY_LEDGER: DurableObjectNamespace<
+      import("./durable-objects/idempotency-ledger.ts").IdempotencyLedger
+    >
     /** Counts requests per address. Absent means nobody counts them. */
     readonly IP_LIMIT?: RateLimit
     /** Events on their way to the sinks. Absent means the events go to the console only. */

@@ -150,12 +150,16 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
 }
 
 /** Every Worker secret that the configuration names, and what it has to hold. */
-function requiredSecrets({ assertion, sinks }: Config): readonly (readonly string[])[] {
+function requiredSecrets({ assertion, idempotency, sinks }: Config): readonly (readonly string[])[] {
   const authorizations = new Set(sinks.flatMap(({ authorizationSecret }) => authorizationSecret ?? []))
   return [
     ...(assertion?.keys ?? []).map((name, index) => [
       name,
       `private JWK (sekisho keys); ${index === 0 ? "signs assertions" : "published, does not sign"}`,
+    ]),
+    ...(idempotency?.keys ?? []).map((name, index) => [
+      name,
+      `symmetric JWK (sekisho keys --alg A256GCM); ${index === 0 ? "protects idempotency records" : "opens earlier idempotency records"}`,
     ]),
     ...[...authorizations].map((name) => [name, "value of the Authorization field for a sink"]),
   ]

@@ -40,7 +40,7 @@ export function describeRoute(route: Route): readonly string[] {
     limitSets.length === 0 ? "-" : String(cost),
     (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
     token === undefined ? "-" : describeToken(token),
-    describeAction(action) + (tellsExpiry ? ", tells when the certificate ends" : ""),
+    describeAction(action) + describeKeys(action) + (tellsExpiry ? ", tells when the certificate ends" : ""),
   ]
 }
 
@@ -54,6 +54,13 @@ export function describeAction(action: Route["action"]): string {
     case "jwks":
       return "answered here with the public keys"
   }
+}
+
+/** Returns what a route says about idempotency keys, in words; "" for nothing. */
+function describeKeys(action: Route["action"]): string {
+  const terms = action.kind === "forward" ? action.idempotency : undefined
+  if (terms === undefined) return ""
+  return `, once for each ${terms.field}${terms.isRequired ? "" : " (optional)"}, kept ${formatDuration(terms.ttlMs)}${terms.isOriginIdempotent ? ", again when in doubt" : ""}`
 }
 
 /** The server, then the scopes: once when all methods need the same. */

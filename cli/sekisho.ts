@@ -50,9 +50,9 @@ const HELP = `
              --ca <file>        certificate of the CA, to verify the signature with
              --serial <hex>     ask about one serial number
 
-  keys     make a private key that signs assertions to origins, for "wrangler secret put"
-             --alg <name>       ES256 or EdDSA (ES256)
-             --kid <name>       its name in the published set (its thumbprint)
+  keys     make a key that signs assertions or protects idempotency records, for "wrangler secret put"
+             --alg <name>       ES256 or EdDSA (ES256), or A256GCM for idempotency records
+             --kid <name>       its name (its thumbprint; of a key for records a random one)
              --public           show the public part of the key on standard input instead
 `
 

@@ -11,6 +11,7 @@ import { createTargetStage } from "./admit/target.ts"
 import { createAccessPolicyStage } from "./authorize/access-policy.ts"
 import { createTokenStage } from "./authorize/token.ts"
 import type { Gateway, GatewayEnv, StageHandler } from "./context.ts"
+import { createIdempotencyStage } from "./forward/idempotency.ts"
 import { createOriginStage } from "./forward/origin.ts"
 import { createRespondStage } from "./forward/respond.ts"
 import { createClientObjects, type ClientObjects } from "./gate/client-object.ts"
@@ -33,6 +34,7 @@ const STAGES: Readonly<Record<StageName, (gateway: Gateway, objects: ClientObjec
   token: createTokenStage,
   "access-policy": createAccessPolicyStage,
   respond: createRespondStage,
+  idempotency: createIdempotencyStage,
   origin: createOriginStage,
 }
 

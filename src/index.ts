@@ -9,12 +9,14 @@ import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
 import { createApplication } from "./gateway.ts"
 import { createAssertionKeys } from "./keys/assertion-keys.ts"
+import { createRecordKeys } from "./keys/record-keys.ts"
 import { deliverBatch } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin/origin-health.ts"
 import { resolveTrust } from "./platform.ts"
 import { runDuties } from "./scheduled.ts"
 
 export { ClientGate } from "../durable-objects/client-gate.ts"
+export { IdempotencyLedger } from "../durable-objects/idempotency-ledger.ts"
 export { RevocationList } from "../durable-objects/revocation-list.ts"
 
 const loaded = loadConfig({ ...environment })
@@ -33,6 +35,7 @@ const application = createApplication({
   originHealth: createOriginHealth(() => Math.random()),
   directory,
   assertionKeys: config.assertion && createAssertionKeys(config.assertion, { ...environment }),
+  recordKeys: config.idempotency && createRecordKeys(config.idempotency, { ...environment }),
 })
 
 export default {

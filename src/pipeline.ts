@@ -132,6 +132,25 @@ export const PIPELINE = [
   },
   {
     verb: "forward",
+    stage: "idempotency",
+    decides:
+      "where the route has keys: whether a request is the first under its key, and answers repeats with what the first one got",
+    refuses: [
+      "idempotency-key-required",
+      "idempotency-key-invalid",
+      "idempotency-key-reused",
+      "idempotency-in-progress",
+      "idempotency-indeterminate",
+      "idempotency-response-not-replayable",
+      "body-too-large",
+      "request-timeout",
+      "origin-invalid-response",
+      "service-unavailable",
+    ],
+    because: "A repeat has to be admitted like any request, and nothing may reach an origin twice.",
+  },
+  {
+    verb: "forward",
     stage: "origin",
     decides:
       "forwards with proof of who asks, to a URL that can be asked, streaming both ways; a deadline, and retries of what may be repeated; classifies what went wrong",

@@ -7,13 +7,14 @@
  * by the command line.
  */
 import * as v from "valibot"
-import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT } from "../core/bounds.ts"
+import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT, IDEMPOTENCY_TTL_MS_DEFAULT } from "../core/bounds.ts"
 import { compileClientIndex } from "../core/identity.ts"
 import { compileHosts } from "../core/virtual-host.ts"
 import type { Config, Sink } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
+import { resolveIdempotencyTerms } from "./resolve-idempotency.ts"
 import { resolveIssuers } from "./resolve-issuers.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
@@ -91,6 +92,8 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   const gateway = read("GATEWAY", "GATEWAY", variables.get("GATEWAY") ?? {})
   const hasAssertion = tableNames(variables.get("GATEWAY")).includes("assertion")
   reportAssertion(gateway?.assertion, report)
+  const hasIdempotency = tableNames(variables.get("GATEWAY")).includes("idempotency")
+  const idempotency = resolveIdempotencyTerms(gateway?.idempotency, report)
   const issuers = readNamed("ISSUERS", "ISSUER")
   const resolvedIssuers = resolveIssuers(issuers, report)
   const limitSets = new Map(
@@ -129,6 +132,8 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     serverNames: tableNames(variables.get("TOKENS")),
     originNames: tableNames(variables.get("ORIGINS")),
     hasAssertion,
+    // Of a table with errors of its own it is not said that it is missing.
+    idempotencyTtlMs: idempotency?.ttlMs ?? (hasIdempotency ? IDEMPOTENCY_TTL_MS_DEFAULT : undefined),
     hosts: gateway?.hosts,
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
@@ -152,6 +157,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
       certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
       assertion: gateway.assertion,
+      idempotency,
       issuers: resolvedIssuers,
       clients,
       clientIndex: compileClientIndex(clients),

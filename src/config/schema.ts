@@ -45,6 +45,7 @@ import {
   subject,
 } from "./schema-certificates.ts"
 import { backoff, failureStatuses, guardKey, verdictHeader } from "./schema-guards.ts"
+import { gatewayIdempotency, routeIdempotency } from "./schema-idempotency.ts"
 import { messages } from "./schema-messages.ts"
 import {
   canonicalPath,
@@ -204,6 +205,7 @@ export const SCHEMAS = {
         ),
       }),
     ),
+    idempotency: v.exactOptional(gatewayIdempotency(secretName('"IDEMPOTENCY_KEY", that holds a symmetric JWK'))),
   }),
   ISSUER: table("an issuer", {
     ski: keyId,
@@ -308,6 +310,7 @@ export const SCHEMAS = {
     expiry_header: v.exactOptional(flag()),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
     websocket: v.exactOptional(webSocket),
+    idempotency: v.exactOptional(routeIdempotency),
     ...messages,
   }),
   SINK: table("a sink", {

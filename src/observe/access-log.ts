@@ -81,6 +81,7 @@ function createEvent(
     client,
     guardUntold,
     host,
+    idempotency,
     ipLimit,
     originAttempts,
     originMs,
@@ -115,6 +116,7 @@ function createEvent(
       ? { origin: route.action.origin.name, origin_ms: originMs }
       : {}),
     ...(originAttempts === undefined || originAttempts === 1 ? {} : { origin_attempts: originAttempts }),
+    ...(idempotency === undefined ? {} : { idempotency }),
     ...(certificate === undefined
       ? {}
       : {

@@ -30,7 +30,7 @@ export function createOriginRequest(
   url: BaseUrl,
   allowed: ReadonlySet<string> | undefined,
   rules: FieldRules,
-  body: ReadableStream<Uint8Array> | null,
+  body: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | null,
   fields: readonly (readonly [name: string, value: string])[],
   signal: AbortSignal,
 ): Request {

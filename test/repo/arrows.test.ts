@@ -25,7 +25,14 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/tokens/", ["src/core/", "src/config/", "src/context.ts", ...TOOLS, "src/tokens/"]],
   ["src/authorize/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/tokens/"]],
   ["src/keys/", ["src/core/", "src/config/", "src/context.ts"]],
-  ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/origin/"]],
+  [
+    "src/forward/",
+    ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/origin/", "src/idempotency/", "src/digest.ts"],
+  ],
+  [
+    "src/idempotency/",
+    ["src/core/", "src/config/", "src/context.ts", ...TOOLS, "src/gate/object-calls.ts", "src/idempotency/"],
+  ],
   ["src/sinks/", ["src/core/"]],
   ["src/observe/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/sinks/", "src/observe/event-"]],
   ["src/", ["src/", "durable-objects/"]],
@@ -49,7 +56,12 @@ describe("imports follow the arrows of ARCHITECTURE.md", () => {
 
 test("only the entry and the objects import the platform's modules", () => {
   const importing = sources.filter((path) => /from "cloudflare:/.test(readText(path)))
-  expect(importing).toEqual(["durable-objects/client-gate.ts", "durable-objects/revocation-list.ts", "src/index.ts"])
+  expect(importing).toEqual([
+    "durable-objects/client-gate.ts",
+    "durable-objects/idempotency-ledger.ts",
+    "durable-objects/revocation-list.ts",
+    "src/index.ts",
+  ])
 })
 
 test("the core and the configuration read no clock and no randomness", () => {

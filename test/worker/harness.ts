@@ -16,6 +16,7 @@ import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platfo
 import type { ProblemDocument } from "../../src/core/problem.ts"
 import { createApplication } from "../../src/gateway.ts"
 import { createAssertionKeys } from "../../src/keys/assertion-keys.ts"
+import { createRecordKeys } from "../../src/keys/record-keys.ts"
 import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import type { CertificateName, OriginRecord, SinkRecord } from "./provided.ts"
 
@@ -165,6 +166,7 @@ export function createGateway(
     originHealth,
     directory: options.directory ?? createEmbeddedDirectory(config),
     assertionKeys: config.assertion && createAssertionKeys(config.assertion, options.secrets ?? {}),
+    recordKeys: config.idempotency && createRecordKeys(config.idempotency, options.secrets ?? {}),
   })
   const handle = (parts: RequestParts, ctx: ExecutionContext): Promise<Response> => {
     // All tests have one address; only a test that brings a limit for it may run into one.
