@@ -281,7 +281,7 @@ export const IDEMPOTENCY_KEY_LENGTH_MAX = 255
 export const IDEMPOTENCY_REQUEST_BYTES_MAX = 1_048_576
 /** Longest wait for such a body, in ms. */
 export const IDEMPOTENCY_REQUEST_TIMEOUT_MS = 30_000
-/** Largest body of an answer that is kept for repeats, in octets: with two layers of base64 below the 2 MB of a stored value. */
+/** Largest body of an answer that is kept for repeats, in octets: encrypted and encoded far below the 2 MB of a stored value. */
 export const IDEMPOTENCY_ANSWER_BYTES_MAX = 262_144
 /** Longest wait for the body of such an answer, in ms; what takes longer streams on and is not kept. */
 export const IDEMPOTENCY_ANSWER_TIMEOUT_MS = 30_000

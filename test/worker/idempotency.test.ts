@@ -173,6 +173,32 @@ describe("a repeat", () => {
     expect(await outcomeOf(gateway, stranger)).toEqual([403, "origin-not-allowed"])
   })
 
+  test.each(["optimistic", "reserve"])("is neither a failure nor a success for a guard that is %s", async (mode) => {
+    const gateway = createKeyed(
+      { guard: "credentials" },
+      {
+        GUARDS: {
+          credentials: {
+            max_failures: 2,
+            failure_duration: "1h",
+            in_flight: mode,
+            backoff: { kind: "lineal", duration: "1h" },
+          },
+        },
+      },
+    )
+    const wrong = pay({ target: "/pay/answer?status=401" })
+    await gateway.fetch(pay({ key: '"right"' }))
+    const statuses: number[] = []
+    for (const parts of [wrong, wrong, wrong, pay({ key: '"right"' })])
+      statuses.push((await gateway.fetch(parts)).status)
+    expect(statuses).toEqual([401, 401, 401, 200])
+    // The success of before the failure was repeated, and has cleared nothing: one more failure blocks.
+    const other = pay({ target: "/pay/answer?status=401", key: '"other"' })
+    expect((await gateway.fetch(other)).status).toBe(401)
+    expect(await outcomeOf(gateway, wrong)).toEqual([429, "client-blocked"])
+  })
+
   test("no origin can say that its answer is a repeated one", async () => {
     const gateway = createKeyed()
     const { headers } = await gateway.fetch(pay({ target: "/pay/answer?idempotency-replayed=true" }))

@@ -21,6 +21,7 @@ export const KEY = '"canary-8e03978e"'
 interface KeyedOptions extends GatewayOptions {
   readonly keys?: readonly string[]
   readonly LIMITS?: unknown
+  readonly GUARDS?: unknown
   readonly timeout?: string
   readonly breaker?: unknown
   readonly binding?: string
@@ -30,7 +31,7 @@ interface KeyedOptions extends GatewayOptions {
 
 /** Returns a gateway with keys on everything below `/pay`. `route` is added to the route. */
 export function createKeyed(route: Readonly<Record<string, unknown>> = {}, options: KeyedOptions = {}): TestGateway {
-  const { binding, breaker, keys = ["IDEMPOTENCY_KEY"], LIMITS, name, timeout, ...rest } = options
+  const { binding, breaker, GUARDS, keys = ["IDEMPOTENCY_KEY"], LIMITS, name, timeout, ...rest } = options
   return createGateway(
     (own) => {
       const at = name ?? own
@@ -46,6 +47,7 @@ export function createKeyed(route: Readonly<Record<string, unknown>> = {}, optio
           },
         },
         ...(LIMITS === undefined ? {} : { LIMITS }),
+        ...(GUARDS === undefined ? {} : { GUARDS }),
         ROUTES: [{ prefix: "/pay", origin: "stub", limits: "generous", idempotency: "required", ...route }],
       }
     },
