@@ -104,7 +104,7 @@ function reserveAgain(row: LedgerRow, demand: ReserveDemand, nowMs: number): Res
   }
   const { state } = record
   const isRunning = state.kind === "in-progress" && nowMs < state.deadlineMs
-  if (record.expiresAtMs <= nowMs && !isRunning) return proceed(identity, demand, false, nowMs)
+  if (record.expiresAtMs <= nowMs) return proceed(identity, demand, false, nowMs)
   if (record.fingerprint !== identity.fingerprint) return answer({ kind: "mismatch" })
   switch (state.kind) {
     case "completed":

@@ -180,6 +180,8 @@ describe("the alarm", () => {
     await stub().reserve(demandOf("a1"))
     await runInDurableObject(stub(), async (instance: IdempotencyLedger, { storage }) => {
       storage.sql.exec("ALTER TABLE records RENAME TO hidden")
+      // One that rings is over.
+      await storage.deleteAlarm()
       await instance.alarm()
       expect(await storage.getAlarm()).not.toBeNull()
     })
