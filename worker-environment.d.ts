@@ -15,6 +15,10 @@ declare namespace Cloudflare {
     readonly METRICS?: DurableObjectNamespace<import("./durable-objects/metrics.ts").Metrics>
     /** One object per client, and one for what concerns none: audit trails. Absent means no trail takes anything. */
     readonly AUDIT_TRAIL?: DurableObjectNamespace<import("./durable-objects/audit-trail.ts").AuditTrailObject>
+    /** One object per client and shard of its idempotency keys. */
+    readonly IDEMPOTENCY_LEDGER: DurableObjectNamespace<
+      import("./durable-objects/idempotency-ledger.ts").IdempotencyLedger
+    >
     /** Counts requests per address. Absent means nobody counts them. */
     readonly IP_LIMIT?: RateLimit
     /** Events on their way to the sinks. Absent means the events go to the console only. */

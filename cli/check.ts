@@ -170,7 +170,7 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
 }
 
 /** Every Worker secret that the configuration names, and what it has to hold. */
-function requiredSecrets({ admin, assertion, sinks }: Config): readonly (readonly string[])[] {
+function requiredSecrets({ admin, assertion, idempotency, sinks }: Config): readonly (readonly string[])[] {
   const authorizations = new Set(sinks.flatMap(({ authorizationSecret }) => authorizationSecret ?? []))
   return [
     ...(assertion?.keys ?? []).map((name, index) => [
@@ -180,6 +180,10 @@ function requiredSecrets({ admin, assertion, sinks }: Config): readonly (readonl
     ...(admin?.tokenSecret === undefined
       ? []
       : [[admin.tokenSecret, "at least 32 random octets as base64url; administrators show it"]]),
+    ...(idempotency?.keys ?? []).map((name, index) => [
+      name,
+      `symmetric JWK (sekisho keys --alg A256GCM); ${index === 0 ? "protects idempotency records" : "opens earlier idempotency records"}`,
+    ]),
     ...[...authorizations].map((name) => [name, "value of the Authorization field for a sink"]),
   ]
 }

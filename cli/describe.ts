@@ -44,6 +44,7 @@ export function describeRoute(route: Route): readonly string[] {
     (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
     token === undefined ? "-" : describeToken(token),
     describeAction(action) +
+      describeKeys(action) +
       (tellsExpiry ? ", tells when the certificate ends" : "") +
       (isAudited ? ", audit required" : ""),
   ]
@@ -95,6 +96,13 @@ function describeFields(where: string, { remove, set }: FieldRules): readonly st
     ...(set.length === 0 ? [] : [`${set.map(([name]) => name).join(" ")} set ${where}`]),
     ...(remove.length === 0 ? [] : [`${remove.join(" ")} not ${where}`]),
   ]
+}
+
+/** Returns what a route says about idempotency keys, in words; "" for nothing. */
+function describeKeys(action: Route["action"]): string {
+  const terms = action.kind === "forward" ? action.idempotency : undefined
+  if (terms === undefined) return ""
+  return `, once for each ${terms.field}${terms.isRequired ? "" : " (optional)"}, kept ${formatDuration(terms.ttlMs)}${terms.isOriginIdempotent ? ", again when in doubt" : ""}`
 }
 
 /** The server, then the scopes: once when all methods need the same. */

@@ -154,7 +154,7 @@ function formatExamples(
       `for pin in 1111 2222 3333 4444 5555 6666; do ${as(second.certificatePath)} -s -o /dev/null -w '%{http_code} retry-after=%header{retry-after}\\n' -H 'Content-Type: application/json' -d '{"user":"treasury","pin":"'$pin'"}' ${url}/login; done`,
     ],
     [
-      "a keyed payment",
+      "a payment; the same line again gets the same answer, marked Idempotency-Replayed, and pays nothing",
       `${as(first.certificatePath)} -i -H 'Idempotency-Key: "8e03978e-40d5-43dd-bc93-6894a57f9324"' -H 'Content-Type: application/json' -d '{"amount":1250,"currency":"JPY","to":"globex-operating","reference":"invoice 7"}' ${url}/payments`,
     ],
     ...(trailFile === undefined || !config.routes.some(({ isAudited }) => isAudited)

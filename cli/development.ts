@@ -25,6 +25,7 @@ import { startCrlServer } from "./crl-server.ts"
 import { ensureDevelopmentPki } from "./pki.ts"
 import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import type { Pki } from "./pki/ensure.ts"
+import { ensureRecordKeys } from "./record-keys.ts"
 import { printable, type Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 import { startWorkerProcess } from "./worker-process.ts"
@@ -150,13 +151,14 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const assertionKey = randomBytes(32)
     const overridesOf = async (
       vars: Readonly<Record<string, unknown>>,
-      { admin, assertion }: Config,
+      { admin, assertion, idempotency }: Config,
       overrides = options.overrides,
     ) => ({
       ...(await ensureAssertionKeys(assertion?.keys ?? [], options.state)),
       ...(admin?.tokenSecret === undefined
         ? {}
         : { [admin.tokenSecret]: await ensureAdminToken(admin.tokenSecret, options.state) }),
+      ...(await ensureRecordKeys(idempotency?.keys ?? [], options.state)),
       ...overrides,
       ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
       ORIGINS: withOrigin(withOrigin(vars["ORIGINS"], "bank", bankUrl), ISSUER_ORIGIN, issuerUrl),

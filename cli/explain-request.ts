@@ -9,10 +9,12 @@ import type { Config, ConfiguredClient, Route } from "../src/config/config.ts"
 import { formatBase } from "../src/config/resolve-origins.ts"
 import { gatewayFields } from "../src/core/forwarding.ts"
 import { planGate } from "../src/core/gate-plan.ts"
+import { isSafeMethod } from "../src/core/idempotency-key.ts"
 import { PROBLEMS, type ProblemCode } from "../src/core/problem.ts"
 import { rewritePath } from "../src/core/rewrite.ts"
 import { scopesFor } from "../src/core/scope.ts"
 import { decideTarget } from "../src/core/target.ts"
+import { formatDuration } from "../src/core/time.ts"
 import { matchHostRoute } from "../src/core/virtual-host.ts"
 import type { StageName } from "../src/pipeline.ts"
 import { describeAction, describeLimit } from "./describe.ts"
@@ -103,6 +105,12 @@ export function explainRequest(config: Config, request: ExplainedRequest, nowMs:
   if (action.kind !== "forward") {
     pass("respond", describeAction(action))
     return { steps, end: { kind: "answered", status: action.kind === "respond" ? action.status : 200 } }
+  }
+  if (action.idempotency !== undefined && !isSafeMethod(method)) {
+    const { field, isRequired, ttlMs } = action.idempotency
+    pass("idempotency", `${isRequired ? "needs a key" : "counts a key, where there is one,"} in ${field}`, [
+      `taken as new; repeats get the same answer for ${formatDuration(ttlMs)}`,
+    ])
   }
   if (route.isAudited)
     pass("audit", "intent and outcome go on the client's audit trail", ["the trail is taken as reachable"])

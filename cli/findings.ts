@@ -9,6 +9,7 @@ import { isWorkloadId } from "../src/core/spiffe-id.ts"
 import { findShadowed } from "../src/core/virtual-host.ts"
 import { checkRules } from "./client-rules.ts"
 import { error, warning, type Finding } from "./finding.ts"
+import { checkIdempotency } from "./idempotency-findings.ts"
 import { checkOrigins } from "./origin-findings.ts"
 import type { WranglerEnvironment } from "./wrangler-file.ts"
 
@@ -34,6 +35,7 @@ export function findFindings(
     ...checkGuards(config),
     ...checkTokens(environment, config),
     ...checkAssertions(config),
+    ...checkIdempotency(environment, config),
     ...checkSinks(config),
   ]
 }

@@ -55,9 +55,9 @@ const HELP = `
              --part             the files begin in the middle, such as those of a month: no fault
              --json             print it as JSON
 
-  keys     make a private key that signs assertions to origins, for "wrangler secret put"
-             --alg <name>       ES256 or EdDSA (ES256)
-             --kid <name>       its name in the published set (its thumbprint)
+  keys     make a key that signs assertions or protects idempotency records, for "wrangler secret put"
+             --alg <name>       ES256 or EdDSA (ES256), or A256GCM for idempotency records
+             --kid <name>       its name (its thumbprint; of a key for records a random one)
              --public           show the public part of the key on standard input instead
 `
 

@@ -9,6 +9,8 @@ import type { Config, ConfiguredClient, Origin, Route } from "./config/config.ts
 import type { ClientCertificate } from "./core/certificate.ts"
 import type { Outcome } from "./core/event.ts"
 import type { AssertionClaims } from "./core/gateway-assertion.ts"
+import type { KeyedRequest } from "./core/idempotency-key.ts"
+import type { IdempotencyOutcome, KeyIdentity } from "./core/idempotency-ledger.ts"
 import type { IdentityDecision } from "./core/identity.ts"
 import type { GaugeName } from "./core/metric-catalogue.ts"
 import type { Tally } from "./core/metrics.ts"
@@ -57,8 +59,10 @@ export interface Exchange {
   rechecks?: Recheck[]
   /** Set once both sides of a WebSocket are connected. */
   socket?: OpenSocket
-  /** What became of the request's idempotency key, in one word of the gateway's own. */
-  idempotency?: string
+  /** Octets of the request body, where they had to be known before the origin is asked: it is sent these. */
+  body?: Uint8Array<ArrayBuffer>
+  /** How the request fares with its idempotency key; undefined where none counts. */
+  idempotency?: IdempotencyOutcome
   originMs?: number
   /** How often the request was sent to the origin. */
   originAttempts?: number
@@ -130,6 +134,8 @@ export interface Gateway {
   readonly directory: ClientDirectory
   /** Undefined when the configuration names no keys. */
   readonly assertionKeys?: AssertionKeys | undefined
+  /** Undefined when the configuration names no keys. */
+  readonly recordKeys?: RecordKeys | undefined
   /** Undefined where nobody counts. */
   readonly metrics?: MetricsRecorder | undefined
 }
@@ -178,6 +184,26 @@ export interface AssertionKeys {
 
 /** What a key was used for, or the reason for the event why it was not; it names the secret, never what that holds. */
 export type KeyResult = { readonly ok: true; readonly text: string } | { readonly ok: false; readonly reason: string }
+
+/** The keys that protect what is remembered of requests with an idempotency key. */
+export interface RecordKeys {
+  /** Returns how the request looks under each key, first the one in use, or why one of them cannot be used. */
+  identify(
+    request: KeyedRequest,
+  ): Promise<
+    | { readonly ok: true; readonly identities: readonly RecordIdentity[] }
+    | { readonly ok: false; readonly reason: string }
+  >
+  /** Returns the octets encrypted with the key in use, as a compact JWE that opens for this identity only. */
+  seal(octets: Uint8Array, identity: RecordIdentity): Promise<string>
+  /** Returns what was sealed for this identity; undefined for anything else. */
+  open(answer: string, identity: RecordIdentity): Promise<Uint8Array | undefined>
+}
+
+/** How a request looks under one key, and a keyed digest of its client. */
+export interface RecordIdentity extends KeyIdentity {
+  readonly client: string
+}
 
 /** What one isolate knows about its origins. Instants are epoch ms. */
 export interface OriginHealth {

@@ -11,6 +11,7 @@ import { createTargetStage } from "./admit/target.ts"
 import { createAccessPolicyStage } from "./authorize/access-policy.ts"
 import { createTokenStage } from "./authorize/token.ts"
 import type { Gateway, GatewayContext, GatewayEnv, StageHandler } from "./context.ts"
+import { createIdempotencyStage } from "./forward/idempotency.ts"
 import { createOriginStage } from "./forward/origin.ts"
 import { createRespondStage } from "./forward/respond.ts"
 import { createClientObjects, type ClientObjects } from "./gate/client-object.ts"
@@ -37,6 +38,7 @@ const STAGES: Readonly<
   token: createTokenStage,
   "access-policy": createAccessPolicyStage,
   respond: createRespondStage,
+  idempotency: createIdempotencyStage,
   audit: createAuditStage,
   origin: createOriginStage,
 }

@@ -10,6 +10,7 @@ import { loadConfig, type ConfigError } from "./config/load.ts"
 import type { MetricsRecorder } from "./context.ts"
 import { createFront } from "./front.ts"
 import { createAssertionKeys } from "./keys/assertion-keys.ts"
+import { createRecordKeys } from "./keys/record-keys.ts"
 import { createMetrics } from "./observe/metrics.ts"
 import { deliverBatch } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin/origin-health.ts"
@@ -20,6 +21,7 @@ import { AuditTrailObject } from "../durable-objects/audit-trail.ts"
 import type { SinkEndpoint } from "./sinks/post.ts"
 
 export { ClientGate } from "../durable-objects/client-gate.ts"
+export { IdempotencyLedger } from "../durable-objects/idempotency-ledger.ts"
 export { Metrics } from "../durable-objects/metrics.ts"
 export { RevocationList } from "../durable-objects/revocation-list.ts"
 
@@ -53,6 +55,7 @@ const answer = createFront({
   directory,
   metrics,
   assertionKeys: config.assertion && createAssertionKeys(config.assertion, { ...environment }),
+  recordKeys: config.idempotency && createRecordKeys(config.idempotency, { ...environment }),
 })
 
 export default {

@@ -131,6 +131,25 @@ export const PIPELINE = [
     because: "It is an origin of its own: whatever guards an origin guards these routes too.",
   },
   {
+    verb: "forward",
+    stage: "idempotency",
+    decides:
+      "where the route has keys: whether a request is the first under its key, and answers repeats with what the first one got",
+    refuses: [
+      "idempotency-key-required",
+      "idempotency-key-invalid",
+      "idempotency-key-reused",
+      "idempotency-in-progress",
+      "idempotency-indeterminate",
+      "idempotency-response-not-replayable",
+      "body-too-large",
+      "request-timeout",
+      "origin-invalid-response",
+      "service-unavailable",
+    ],
+    because: "A repeat has to be admitted like any request, and nothing may reach an origin twice.",
+  },
+  {
     verb: "observe",
     stage: "audit",
     decides:

@@ -97,6 +97,26 @@ export interface AssertionIssuer {
   readonly keys: readonly string[]
 }
 
+/** What holds for idempotency keys everywhere: the Worker secrets that protect records, the first of them in use. At least one. */
+export interface IdempotencyTerms {
+  readonly keys: readonly string[]
+  /** How long the outcome of a key is remembered unless a route says otherwise, ms. */
+  readonly ttlMs: number
+}
+
+/** What a route says about idempotency keys. */
+export interface RouteIdempotency {
+  /** A request that may change something needs a key. */
+  readonly isRequired: boolean
+  /** Field of the key, lower case. */
+  readonly field: string
+  /** Keys may come without quotation marks. */
+  readonly isUnquoted: boolean
+  readonly ttlMs: number
+  /** The origin may be asked again when it is not known whether it was. */
+  readonly isOriginIdempotent: boolean
+}
+
 /** What a route does to the messages that it forwards. */
 export interface MessageRules {
   /** Longest request body, octets. */
@@ -122,6 +142,8 @@ export type RouteAction =
       /** What holds for WebSockets; undefined where a request cannot become one. */
       readonly webSocket: WebSocketTerms | undefined
       readonly messages: MessageRules
+      /** Undefined where keys are the origin's business. */
+      readonly idempotency: RouteIdempotency | undefined
     }
   | { readonly kind: "respond"; readonly status: number; readonly body: string; readonly contentType: string }
   /** Answers with the public keys of assertions. */
@@ -192,6 +214,7 @@ export interface Config {
   readonly assertion: AssertionIssuer | undefined
   /** Undefined: there is no admin room. */
   readonly admin: AdminRoom | undefined
+  readonly idempotency: IdempotencyTerms | undefined
   /** CAs by subject key identifier. Of two names for one CA the first that says more than the other. */
   readonly issuers: ReadonlyMap<string, Issuer>
   readonly clients: readonly ConfiguredClient[]

@@ -7,7 +7,7 @@
  * by the command line.
  */
 import * as v from "valibot"
-import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT } from "../core/bounds.ts"
+import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT, IDEMPOTENCY_TTL_MS_DEFAULT } from "../core/bounds.ts"
 import { compileClientIndex } from "../core/identity.ts"
 import { compileHosts } from "../core/virtual-host.ts"
 import type { Config } from "./config.ts"
@@ -15,6 +15,7 @@ import { createReport, type ConfigError } from "./report.ts"
 import { resolveAdmin } from "./resolve-admin.ts"
 import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
+import { resolveIdempotencyTerms } from "./resolve-idempotency.ts"
 import { resolveIssuers } from "./resolve-issuers.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
@@ -96,6 +97,8 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   const adminVariable = variables.get("ADMIN")
   const parsedAdmin = adminVariable === undefined ? undefined : read("ADMIN", "ADMIN", adminVariable)
   const admin = resolveAdmin(parsedAdmin, gateway?.hosts ?? [], report)
+  const hasIdempotency = tableNames(variables.get("GATEWAY")).includes("idempotency")
+  const idempotency = resolveIdempotencyTerms(gateway?.idempotency, report)
   const issuers = readNamed("ISSUERS", "ISSUER")
   const resolvedIssuers = resolveIssuers(issuers, report)
   const limitSets = new Map(
@@ -137,6 +140,8 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
     hasAuditSink: namesAuditSink(
       [...variables].flatMap(([name, input]) => (variableFamily(name) === "SINKS" ? [input] : [])),
     ),
+    // Of a table with errors of its own it is not said that it is missing.
+    idempotencyTtlMs: idempotency?.ttlMs ?? (hasIdempotency ? IDEMPOTENCY_TTL_MS_DEFAULT : undefined),
     hosts: gateway?.hosts,
   }
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
@@ -157,6 +162,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
       assertion: gateway.assertion,
       admin,
+      idempotency,
       issuers: resolvedIssuers,
       clients,
       clientIndex: compileClientIndex(clients),

@@ -5,9 +5,9 @@
  */
 import { METHODS } from "../core/route.ts"
 import type { LimitSet } from "../core/limit-set.ts"
-import type { WebSocketTerms } from "../core/websocket.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
+import { resolveRouteIdempotency } from "./resolve-idempotency.ts"
 import { reportMessagesWithoutOrigin, resolveMessages } from "./resolve-messages.ts"
 import { ASSERTION_NEEDED } from "./resolve-origins.ts"
 import { resolveHosts, resolveRewrite } from "./resolve-rewrite.ts"
@@ -27,6 +27,8 @@ export interface KnownNames extends KnownServers {
   readonly hasAssertion: boolean
   /** Whether a sink takes audit trails, also when that sink has errors of its own. */
   readonly hasAuditSink: boolean
+  /** How long keys are remembered, ms; undefined when the configuration names no secrets for their records. */
+  readonly idempotencyTtlMs: number | undefined
   /** Hosts of the gateway; undefined when that table has errors of its own. */
   readonly hosts: readonly string[] | undefined
 }
@@ -46,7 +48,8 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
   const matched = resolveMatch(place, route, report)
   const hosts = resolveHosts(place, route, known.hosts, report)
   const webSocket = resolveWebSocket(place, route, report)
-  const action = resolveAction(place, route, matched?.match, known, webSocket, report)
+  const idempotency = resolveRouteIdempotency(place, route, known.idempotencyTtlMs, report)
+  const action = resolveAction(place, route, matched?.match, known, { webSocket, idempotency }, report)
   const limitSets = resolveLimits(place, route, known, report)
   const token = resolveToken(place, route, known, report)
   // Of a server with errors it is not known whether it has a guard.
@@ -217,7 +220,7 @@ function resolveAction(
   route: Parsed<"ROUTE">,
   match: Route["match"] | undefined,
   known: KnownNames,
-  webSocket: WebSocketTerms | undefined,
+  { idempotency, webSocket }: Pick<Extract<RouteAction, { readonly kind: "forward" }>, "idempotency" | "webSocket">,
   report: Report,
 ): RouteAction | undefined {
   const {
@@ -276,6 +279,7 @@ function resolveAction(
     rewrite,
     webSocket,
     messages: resolveMessages(place, route, known.guards, report),
+    idempotency,
   }
 }
 

@@ -46,6 +46,7 @@ import {
   subject,
 } from "./schema-certificates.ts"
 import { backoff, failureStatuses, guardKey, verdictHeader } from "./schema-guards.ts"
+import { gatewayIdempotency, routeIdempotency } from "./schema-idempotency.ts"
 import { messages } from "./schema-messages.ts"
 import {
   canonicalPath,
@@ -198,6 +199,7 @@ export const SCHEMAS = {
         ),
       }),
     ),
+    idempotency: v.exactOptional(gatewayIdempotency(secretName('"IDEMPOTENCY_KEY", that holds a symmetric JWK'))),
   }),
   ADMIN: admin,
   ISSUER: table("an issuer", {
@@ -304,6 +306,7 @@ export const SCHEMAS = {
     audit: v.exactOptional(oneOf("required", "off")),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
     websocket: v.exactOptional(webSocket),
+    idempotency: v.exactOptional(routeIdempotency),
     ...messages,
   }),
   SINK: table("a sink", {

@@ -327,3 +327,31 @@ export const AUDIT_TIMEOUT_MS = 2_000
 export const AUDIT_BACKLOG_MAX = 2_000
 /** Tries of one flush behind a response: with pauses of 1, 2 and 4 s and a deadline each they end before the platform's 30 s. */
 export const AUDIT_FLUSH_TRIES = 4
+/** Longest idempotency key in characters. UUIDs have 36, UK Open Banking allows 40. */
+export const IDEMPOTENCY_KEY_LENGTH_MAX = 255
+/** Largest body of a request with an idempotency key in octets: it is held in memory until its digest is known. */
+export const IDEMPOTENCY_REQUEST_BYTES_MAX = 1_048_576
+/** Longest wait for such a body, in ms. */
+export const IDEMPOTENCY_REQUEST_TIMEOUT_MS = 30_000
+/** Largest body of an answer that is kept for repeats, in octets: encrypted and encoded far below the 2 MB of a stored value. */
+export const IDEMPOTENCY_ANSWER_BYTES_MAX = 262_144
+/** Longest wait for the body of such an answer, in ms; what takes longer streams on and is not kept. */
+export const IDEMPOTENCY_ANSWER_TIMEOUT_MS = 30_000
+/** Longest wait for the ledger, in ms, before the request is refused. */
+export const IDEMPOTENCY_LEDGER_TIMEOUT_MS = 5_000
+/** How much longer an attempt counts as in progress than its origin may take, in ms: calls of the ledger, and drift of clocks. */
+export const IDEMPOTENCY_ATTEMPT_MARGIN_MS = 15_000
+/** Retry-After of a request whose first one is in progress, in ms at most. */
+export const IDEMPOTENCY_RETRY_MS = 1_000
+/** How long the outcome of a key is remembered unless configured otherwise, and the bounds of that, in ms. */
+export const IDEMPOTENCY_TTL_MS_DEFAULT = 86_400_000
+export const IDEMPOTENCY_TTL_MS_MIN = 600_000
+export const IDEMPOTENCY_TTL_MS_MAX = 2_592_000_000
+/** Octets that one ledger stores before it takes no new keys: a client has 16 of them, the platform allows 10 GB each. */
+export const IDEMPOTENCY_LEDGER_BYTES_MAX = 1_073_741_824
+/** Expired records that a ledger deletes in one turn: bounds how long others wait. */
+export const IDEMPOTENCY_EXPIRY_BATCH = 500
+/** How long an alarm of a ledger waits at least, in ms: expiry is nothing that anybody waits for. */
+export const IDEMPOTENCY_ALARM_MS_MIN = 60_000
+/** Keys that protect idempotency records at a time: the one in use, those before whose records live, and the next. */
+export const RECORD_KEYS_MAX = 4

@@ -7,6 +7,7 @@
  */
 import { EVENT_VALUE_LENGTH_MAX } from "./bounds.ts"
 import { effectiveTimeMs } from "./clock.ts"
+import type { IdempotencyOutcome } from "./idempotency-ledger.ts"
 import type { ProblemCode } from "./problem.ts"
 
 /**
@@ -43,6 +44,8 @@ export interface AccessEvent {
   readonly origin_ms?: number
   /** How often the request was sent to the origin; absent for once. */
   readonly origin_attempts?: number
+  /** How the request fared with its idempotency key; absent without one. Never the key. */
+  readonly idempotency?: IdempotencyOutcome
   /** SHA-256 of the presented leaf, lower-case hex. */
   readonly certificate_fingerprint?: string
   readonly certificate_days_left?: number

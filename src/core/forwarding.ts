@@ -94,6 +94,8 @@ const RESPONSE_GATEWAY_FIELDS: ReadonlySet<string> = new Set([
   "client-cert-chain",
   // An origin that sends it back would hand its caller a proof that the caller must not have.
   "gateway-assertion",
+  // Nothing but the ledger knows whether an answer is a repeated one.
+  "idempotency-replayed",
   "ratelimit",
   "ratelimit-policy",
   "ratelimit-shadow",

@@ -48,6 +48,18 @@ export const PROBLEMS = {
     detail:
       "The path is not in canonical form: no dot segments, empty segments, backslashes, control characters or encoded slashes, and valid UTF-8 throughout.",
   },
+  "idempotency-key-required": {
+    status: 400,
+    title: "Idempotency key required",
+    detail:
+      "Requests that change something need an idempotency key here. Send a new key with each, the same with repeats.",
+  },
+  "idempotency-key-invalid": {
+    status: 400,
+    title: "Idempotency key not acceptable",
+    detail:
+      'The field of the idempotency key holds something else than one key of 1 to 255 visible ASCII characters, in quotation marks, such as "8e03978e-40d5-43e8-bc93-6894a57f9324".',
+  },
   "client-cert-required": {
     status: 401,
     title: "Client certificate required",
@@ -140,7 +152,24 @@ export const PROBLEMS = {
   "request-timeout": {
     status: 408,
     title: "Request not received in time",
-    detail: "The request header was not complete before the deadline. Send it again on a new connection.",
+    detail: "The request was not complete before the deadline. Send it again on a new connection.",
+  },
+  "idempotency-in-progress": {
+    status: 409,
+    title: "First request in progress",
+    detail: "A request with the same idempotency key has not been answered yet. Repeat after the time in Retry-After.",
+  },
+  "idempotency-indeterminate": {
+    status: 409,
+    title: "Outcome of the first request unknown",
+    detail:
+      "A request with the same idempotency key may have been carried out, and nobody knows. Find out what became of it; it is not repeated.",
+  },
+  "idempotency-response-not-replayable": {
+    status: 409,
+    title: "Answer to the first request not kept",
+    detail:
+      "A request with the same idempotency key was answered, and the answer is not kept because of its size. It is not repeated.",
   },
   "body-too-large": {
     status: 413,
@@ -156,6 +185,11 @@ export const PROBLEMS = {
     status: 421,
     title: "Misdirected request",
     detail: "This gateway does not serve the requested host on this connection.",
+  },
+  "idempotency-key-reused": {
+    status: 422,
+    title: "Idempotency key of another request",
+    detail: "The idempotency key was used with another request before. Send a new key with each new request.",
   },
   "rate-limited": {
     status: 429,

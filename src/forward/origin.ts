@@ -85,13 +85,17 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
   async function forward(c: GatewayContext, action: ForwardAction): Promise<Response> {
     const exchange = c.get("exchange")
     const { messages } = action
-    const { body, headers, method } = c.req.raw
+    const { headers, method } = c.req.raw
+    const body = exchange.body ?? c.req.raw.body
     if (body !== null && isContentUnexpected(method, headers.get("content-length")))
       return refuse(c, "malformed-request", { reason: "content_not_expected" })
     const hops = decideMaxForwards(method, headers.get("max-forwards"))
     if (hops.kind === "malformed") return refuse(c, "malformed-request", { reason: "max_forwards" })
     if (hops.kind === "answer") return answerOptions(c)
-    const length = body === null ? "fits" : decideLength(headers.get("content-length"), messages.requestBytesMax)
+    const length =
+      body === null || body instanceof Uint8Array
+        ? "fits"
+        : decideLength(headers.get("content-length"), messages.requestBytesMax)
     if (length === "too-large") return refuse(c, "body-too-large", { reason: "content_length" })
     const assertion = await signAssertion(exchange, action.origin, method, assertionKeys, config.version, nowMs)
     if (assertion?.ok === false) return refuseUnavailable(c, assertion.reason)
@@ -104,17 +108,18 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     let isTooLarge = false
     let isLate = false
     const sent =
-      body === null || length === "fits"
+      body === null || body instanceof Uint8Array || length === "fits"
         ? body
         : limitBody(body, messages.requestBytesMax, () => {
             isTooLarge = true
             // Ends the call of the origin, before or after its answer has begun: a part of a request is none.
             deadline.abort()
           })
-    const caller = c.req.raw.signal
+    // What has a key goes on to its end, which is recorded: a caller that has left asks again what became of it.
+    const caller = exchange.idempotency === undefined ? c.req.raw.signal : undefined
     const fields = [...createGatewayFields(c.req.raw, exchange, origin, config, assertion?.text), ...handshake]
     // The caller's departure ends the call of the origin, too.
-    const signal = AbortSignal.any([caller, deadline.signal])
+    const signal = AbortSignal.any([...(caller === undefined ? [] : [caller]), deadline.signal])
     const baseOf = ({ base }: OriginUrl): BaseUrl =>
       origin.preservesHost ? { ...base, authority: required(exchange.host, "host") } : base
     const startedMs = nowMs()
@@ -128,7 +133,7 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       isRepeatable: isRepeatable(method, body !== null, origin.retry),
       prepare: (url) => createOriginRequest(c.req.raw, exchange, baseOf(url), action, { body: sent, fields, signal }),
       ask,
-      ended: () => (isTooLarge ? "too-large" : isLate ? "late" : caller.aborted ? "caller-gone" : undefined),
+      ended: () => (isTooLarge ? "too-large" : isLate ? "late" : caller?.aborted === true ? "caller-gone" : undefined),
       startedMs,
       nowMs,
       onAttempt: () => (exchange.originAttempts = (exchange.originAttempts ?? 0) + 1),

@@ -47,7 +47,9 @@ export async function tellGuards(
   const tellings: Telling[] = []
   let isUrgent = false
   for (const { guard, objectName, standing, dropLease } of passed) {
-    const result = isRefusedHere ? "neutral" : outcomeFor(c, guard)
+    // A repeat gets what was counted when the origin said it.
+    const isNeutral = isRefusedHere || c.get("exchange").idempotency === "replayed"
+    const result = isNeutral ? "neutral" : outcomeFor(c, guard)
     note(c, result)
     if (result === "failure") dropLease()
     if (!needsOutcome(guard, standing, result)) continue

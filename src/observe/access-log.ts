@@ -26,11 +26,15 @@ import { createEventBuffer } from "./event-buffer.ts"
 
 const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
 
-/** Returns the stage. It is also the one that sees every refusal, so it is here that trails learn of them. */
+/**
+ * Returns the stage. It is also the one that sees every refusal, so it is here that trails learn of them.
+ *
+ * @param trails undefined where no request is a client's
+ */
 export function createAccessLogStage(
   { config, metrics, nowMs }: Gateway,
-  _: unknown,
-  trails: Pick<AuditTrails, "note">,
+  _?: unknown,
+  trails?: Pick<AuditTrails, "note">,
 ): StageHandler {
   const hasSink = config.sinks.some(({ takes }) => takes.has("events"))
   const buffer = hasSink ? createEventBuffer(config.flushMs, metrics) : undefined
@@ -56,7 +60,7 @@ export function createAccessLogStage(
         observeRequest(factsOf(exchange, c.req.raw.method, c.res.status, endedMs), metrics)
         metrics.reportSoon(c.env.METRICS, c.executionCtx)
       }
-      trails.note(c)
+      trails?.note(c)
       if (!config.logsToConsole && buffer === undefined) return
       const event = createEvent(exchange, c.req.raw, c.res.status, config.version, endedMs)
       if (config.logsToConsole) console.log(formatEventJson(event))
@@ -134,6 +138,7 @@ function createEvent(
     client,
     guardUntold,
     host,
+    idempotency,
     ipLimit,
     originAttempts,
     originMs,
@@ -169,6 +174,7 @@ function createEvent(
       ? { origin: route.action.origin.name, origin_ms: originMs }
       : {}),
     ...(originAttempts === undefined || originAttempts === 1 ? {} : { origin_attempts: originAttempts }),
+    ...(idempotency === undefined ? {} : { idempotency }),
     ...(certificate === undefined
       ? {}
       : {

@@ -23,7 +23,7 @@ export interface OriginRequest {
 /** What a request consists of beside the caller's. */
 export interface OriginRequestParts {
   /** The content to send, null for none. */
-  readonly body: ReadableStream<Uint8Array> | null
+  readonly body: ReadableStream<Uint8Array> | Uint8Array<ArrayBuffer> | null
   /** What the gateway adds, see {@link createGatewayFields}. */
   readonly fields: readonly (readonly [name: string, value: string])[]
   /** Ends the call. */

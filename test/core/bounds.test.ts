@@ -69,6 +69,21 @@ const ORDERED: readonly (readonly [why: string, lower: number, upper: number])[]
     bounds.STOPPED_REPEAT_MS_MAX + 10 * bounds.CLIENT_GATE_TIMEOUT_MS,
     bounds.STOPPED_REPORTER_MEMORY_MS,
   ],
+  [
+    "both calls of a settlement fit the margin of an attempt",
+    2 * bounds.IDEMPOTENCY_LEDGER_TIMEOUT_MS,
+    bounds.IDEMPOTENCY_ATTEMPT_MARGIN_MS,
+  ],
+  [
+    "a key is remembered for longer than its attempt may take",
+    bounds.ORIGIN_TIMEOUT_MS_MAX + bounds.IDEMPOTENCY_ANSWER_TIMEOUT_MS + bounds.IDEMPOTENCY_ATTEMPT_MARGIN_MS,
+    bounds.IDEMPOTENCY_TTL_MS_MIN,
+  ],
+  [
+    "an answer that is kept fits a stored value, encoded, with room for its head",
+    (bounds.IDEMPOTENCY_ANSWER_BYTES_MAX + bounds.HEADER_BYTES_MAX) * 1.5,
+    2_000_000,
+  ],
   ["two calls for tokens fit the wait of a request", 2 * bounds.LEASE_CALL_TIMEOUT_MS, bounds.CLIENT_GATE_TIMEOUT_MS],
 ]
 

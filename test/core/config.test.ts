@@ -380,7 +380,7 @@ describe("variables", () => {
     [
       "GATEWAY",
       "x",
-      '"x" | GATEWAY: a table with hosts, via, console, log_flush, legacy_ratelimit, certificate_warning, assertion',
+      '"x" | GATEWAY: a table with hosts, via, console, log_flush, legacy_ratelimit, certificate_warning, assertion, idempotency',
     ],
     ["GUARDS", [], "[] | a table of named tables, such as [vars.GUARDS.example]"],
     ["GUARDS", "x", '"x" | a table of named tables, such as [vars.GUARDS.example]'],
@@ -939,7 +939,7 @@ test("loadConfig() reports everything that is wrong with a thoroughly broken con
     'LIMIT | {"standard":{"rate":"1/s","burst":1}} | one of the variables GATEWAY, ADMIN, ISSUERS, LIMITS, GUARDS, TOKENS, ORIGINS, ROUTES, CLIENTS, SINKS (ROUTES, CLIENTS and SINKS also with a suffix, such as ROUTES_2)',
     "GATEWAY.hosts | (missing) | required: at least one host name",
     'GATEWAY.via | "my gateway" | the pseudonym of this gateway in Via: letters, digits, dots, hyphens',
-    'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit, certificate_warning, assertion',
+    'GATEWAY.host | ["localhost"] | no such key; GATEWAY has: hosts, via, console, log_flush, legacy_ratelimit, certificate_warning, assertion, idempotency',
     'ISSUERS.partners.ski | "xyz" | the subject key identifier of the CA in hex, such as "27846e5e89a3c0f4..."',
     'LIMITS.standard.rate | "10/week" | a rate such as "50/s", "0.5/s", "100/minute", "1000/h"',
     "LIMITS.standard.burst | 0 | a whole number from 1 to 1000000",

@@ -3,6 +3,7 @@
  * is printed is tested with the process (`test/e2e/command-explain.test.ts`).
  */
 import { describe, expect, test } from "vitest"
+import { describeRoute } from "../../cli/describe.ts"
 import { explainRequest, type Explanation } from "../../cli/explain-request.ts"
 import { loadConfig } from "../../src/config/load.ts"
 
@@ -143,4 +144,42 @@ describe("explainRequest()", () => {
     expect(said(explain("GET", "/%761", "acme"), "target")).toMatch(/\/v1\nthis is the canonical spelling/)
     expect(said(explain("GET", "/v1", "acme"), "target")).not.toMatch(/canonical/)
   })
+})
+
+test("a route with idempotency keys says where it wants them, and for which methods", () => {
+  const keyed = loadConfig({
+    GATEWAY: { hosts: ["gw.example"], idempotency: { keys: ["IDEMPOTENCY_KEY"] } },
+    CLIENTS: [{ id: "acme", certificates: [{ fingerprint: FINGERPRINT }] }],
+    ORIGINS: { bank: { url: "https://core.bank.example" } },
+    LIMITS: { standard: { rate: "50/s", burst: 100 } },
+    ROUTES: [
+      { path: "/pay", origin: "bank", limits: "standard", idempotency: "required" },
+      {
+        path: "/old",
+        origin: "bank",
+        limits: "standard",
+        idempotency: { required: false, header: "x-key", ttl: "1h" },
+      },
+      {
+        path: "/safe",
+        origin: "bank",
+        limits: "standard",
+        idempotency: { origin_idempotent: true },
+      },
+    ],
+  })
+  if (!keyed.ok) throw new Error(JSON.stringify(keyed.errors))
+  const { clients, routes } = keyed.config
+  const ask = (method: string, url: string): string =>
+    said(explainRequest(keyed.config, { method, url, client: clients[0] }, NOW_MS), "idempotency")
+  expect([ask("POST", "/pay"), ask("POST", "/old"), ask("GET", "/pay")]).toEqual([
+    "needs a key in idempotency-key\ntaken as new; repeats get the same answer for 1d",
+    "counts a key, where there is one, in x-key\ntaken as new; repeats get the same answer for 1h",
+    "",
+  ])
+  expect(routes.map((route) => describeRoute(route).at(-1))).toEqual([
+    "origin bank, once for each idempotency-key, kept 1d",
+    "origin bank, once for each x-key (optional), kept 1h",
+    "origin bank, once for each idempotency-key, kept 1d, again when in doubt",
+  ])
 })

@@ -457,3 +457,30 @@ describe("audit trails", () => {
     expect(findIn({ ...bound, queueProducers: [] }, { SINKS: [audited.SINKS[1]] })).toEqual([["warning", "SINKS"]])
   })
 })
+
+describe("routes with idempotency keys", () => {
+  const VARS_KEYED = {
+    GATEWAY: { hosts: ["localhost"], idempotency: { keys: ["IDEMPOTENCY_KEY"] } },
+    ROUTES: [{ prefix: "/pay", origin: "bank", limits: "standard", idempotency: "required" }],
+  }
+  const BOUND_KEYED: Partial<WranglerEnvironment> = {
+    objectBindings: [...ENVIRONMENT.objectBindings, { name: "IDEMPOTENCY_LEDGER", class_name: "IdempotencyLedger" }],
+    sqliteClasses: ["ClientGate", "IdempotencyLedger"],
+  }
+
+  test("that have what they need are no finding", () => {
+    expect(findIn(BOUND_KEYED, VARS_KEYED)).toEqual([])
+  })
+
+  test.each<readonly [string, Partial<WranglerEnvironment>, string]>([
+    ["object binding", { objectBindings: ENVIRONMENT.objectBindings }, "durable_objects.bindings"],
+    ["migration", { sqliteClasses: ["ClientGate"] }, "migrations"],
+  ])("without their %s are an error", (_, parts, path) => {
+    expect(findIn({ ...BOUND_KEYED, ...parts }, VARS_KEYED)).toEqual([["error", path]])
+  })
+
+  test("are missed where the gateway names secrets for records", () => {
+    const { GATEWAY } = VARS_KEYED
+    expect(findIn(BOUND_KEYED, { GATEWAY })).toEqual([["warning", "GATEWAY.idempotency"]])
+  })
+})

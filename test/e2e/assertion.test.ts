@@ -279,7 +279,12 @@ describe("on the road", () => {
     const answer = await road.call(path, {
       as: "acme",
       method,
-      ...(body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) }),
+      ...(body === undefined
+        ? {}
+        : {
+            headers: { "Content-Type": "application/json", "Idempotency-Key": '"proof"' },
+            body: JSON.stringify(body),
+          }),
     })
     expect([answer.status, answer.code]).toEqual([status, undefined])
   })

@@ -59,6 +59,7 @@ function isPortFree(port: number): Promise<boolean> {
   })
 }
 
+const PAYMENT = "a payment; the same line again gets the same answer, marked Idempotency-Replayed, and pays nothing"
 const WEBSOCKET = "a WebSocket that says the time for 5 s: 101, then frames as they come"
 const METRICS = "what has been counted so far, for Prometheus"
 const GUESSES = "six guesses of a PIN against a guard of five: 401, then 429 with Retry-After"
@@ -100,7 +101,7 @@ describe("with samples", () => {
       "a certificate of a foreign CA: 401",
       "a burst of 30 against a limit of 20: 429 with Retry-After",
       GUESSES,
-      "a keyed payment",
+      PAYMENT,
       "no access token where one is needed: 401",
       "an access token, issued to this certificate",
       "the same of another client: 401",
@@ -115,7 +116,7 @@ describe("with samples", () => {
       if (title === "a request that is accepted" || title.startsWith("an access token"))
         expect([title, status]).toEqual([title, "200"])
       if (title === METRICS) expect(output).toMatch(/^# HELP sekisho_requests [^]*\n# EOF\n$/)
-      if (title === "a keyed payment") expect(status).toBe("201")
+      if (title === PAYMENT) expect(status).toBe("201")
       if (title === "a stream, line by line")
         expect(
           output

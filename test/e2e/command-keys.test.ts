@@ -10,6 +10,7 @@ import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { ensureAssertionKeys } from "../../cli/assertion-keys.ts"
 import { parseAssertionKey } from "../../src/core/assertion-key.ts"
+import { parseRecordKey } from "../../src/core/record-key.ts"
 import { ROOT } from "./command.ts"
 
 function keys(args: readonly string[], input = "") {
@@ -39,6 +40,15 @@ describe("sekisho keys", () => {
     expect(named).toBe("2027-01")
   })
 
+  test("--alg A256GCM prints a key that protects idempotency records, and no hint repeats it", () => {
+    const [one, other] = [keys(["--alg", "A256GCM"]), keys(["--alg", "A256GCM", "--kid", "2027-01"])]
+    const [first, named] = [parseRecordKey(one.stdout), parseRecordKey(other.stdout)]
+    expect([one.status, first.ok, named.ok && named.kid]).toEqual([0, true, "2027-01"])
+    expect(one.stderr).toContain("wrangler secret put IDEMPOTENCY_KEY")
+    expect(one.stderr).not.toContain((JSON.parse(one.stdout) as { k: string }).k)
+    expect(keys(["--public"], one.stdout).stderr).toMatch(/no private JWK/)
+  })
+
   test("--public shows the public part of what it reads", () => {
     const { stdout } = keys(["--alg", "EdDSA", "--kid", "a"])
     const { x } = JSON.parse(stdout) as { x: string }
@@ -50,7 +60,7 @@ describe("sekisho keys", () => {
   test.each([
     [["--public"], '{"kty":"oct","k":"hunter2","kid":"a","alg":"HS256"}', /no private JWK.*\(alg_unsupported\)/],
     [["--public"], "", /no private JWK.*\(missing\)/],
-    [["--alg", "RS256"], "", /--alg takes ES256 or EdDSA, not "RS256"/],
+    [["--alg", "RS256"], "", /--alg takes ES256 or EdDSA, or A256GCM for idempotency records, not "RS256"/],
     [["--kid", "a b"], "", /--kid takes 1 to 64 letters/],
   ])("%j of %j ends with 1 and one message that repeats no secret", (args, input, message) => {
     const { status, stdout, stderr } = keys(args, input)

@@ -4,6 +4,7 @@
  * Method: one road whose parts are ended one after another, worst last. Origins of the test's own tell when a request has
  * arrived, so that a part dies exactly while requests run.
  */
+import { randomUUID } from "node:crypto"
 import { once } from "node:events"
 import { request as startRequest } from "node:https"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -182,7 +183,7 @@ test.skipIf(process.platform === "win32")(
       road.call("/payments", {
         as: "acme",
         method: "POST",
-        headers: { "Content-Type": "application/json" },
+        headers: { "Content-Type": "application/json", "Idempotency-Key": `"${randomUUID()}"` },
         body: PAYMENT,
       })
     const before = [await pay(), await pay(), await pay(), await pay()]

@@ -3,7 +3,7 @@
  * record once.
  * Method: one road per file with generous limits, an origin of the test's own beside the sample bank, and the sample sink.
  */
-import { X509Certificate } from "node:crypto"
+import { randomUUID, X509Certificate } from "node:crypto"
 import { once } from "node:events"
 import { Agent, request as startRequest } from "node:https"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
@@ -315,21 +315,33 @@ describe("paths and hosts", () => {
 })
 
 describe("answers", () => {
-  test("a keyed payment is answered 201", async () => {
-    const answer = await road.call("/payments", {
-      as: "acme",
-      method: "POST",
-      headers: { "Content-Type": "application/json", "Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"' },
-      body: JSON.stringify({ amount: 1_250, currency: "JPY", to: "globex-operating", reference: "invoice 7" }),
-    })
-    expect([answer.status, (JSON.parse(answer.body) as { status: string }).status]).toEqual([201, "booked"])
+  test("IDM-02 a payment is answered 201, and its repeat gets the same answer and pays nothing", async () => {
+    const balance = async () => {
+      const { body } = await road.call("/balance", { as: "acme" })
+      return (JSON.parse(body) as { balance: number }).balance
+    }
+    const before = await balance()
+    const pay = () =>
+      road.call("/payments", {
+        as: "acme",
+        method: "POST",
+        headers: { "Content-Type": "application/json", "Idempotency-Key": '"8e03978e-40d5-43dd-bc93-6894a57f9324"' },
+        body: JSON.stringify({ amount: 1_250, currency: "JPY", to: "globex-operating", reference: "invoice 7" }),
+      })
+    const [first, second] = [await pay(), await pay()]
+    expect([first.status, (JSON.parse(first.body) as { status: string }).status]).toEqual([201, "booked"])
+    expect([second.status, second.body, second.headers["idempotency-replayed"]]).toEqual([201, first.body, "true"])
+    expect(before - (await balance())).toBe(1_250)
+    expect(await road.eventOf(second.id)).toMatchObject({ idempotency: "replayed", outcome: "answered" })
   })
 
   test("a burst passes exactly, then 429 until Retry-After is over", async () => {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 })
     const body = JSON.stringify({ amount: 1, currency: "JPY", to: "acme-operating", reference: "burst" })
-    const headers = { "Content-Type": "application/json" }
-    const pay = () => road.call("/payments", { as: "globex", method: "POST", headers, body, agent })
+    const pay = () => {
+      const headers = { "Content-Type": "application/json", "Idempotency-Key": `"${randomUUID()}"` }
+      return road.call("/payments", { as: "globex", method: "POST", headers, body, agent })
+    }
     const answers = [await pay(), await pay(), await pay(), await pay()]
     const refusedMs = performance.now()
     const refused = answers.at(-1)

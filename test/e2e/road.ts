@@ -98,6 +98,7 @@ const GATEWAY = {
   hosts: ["localhost"],
   log_flush: "10ms",
   assertion: { issuer: "https://localhost", keys: ["ASSERTION_KEY"] },
+  idempotency: { keys: ["IDEMPOTENCY_KEY"] },
 }
 
 /** The sample authorization server's place, which a route of the file names; where it runs is filled in. */

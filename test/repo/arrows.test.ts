@@ -25,7 +25,14 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ["src/tokens/", ["src/core/", "src/config/", "src/context.ts", ...TOOLS, "src/tokens/"]],
   ["src/authorize/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/tokens/"]],
   ["src/keys/", ["src/core/", "src/config/", "src/context.ts"]],
-  ["src/forward/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/origin/"]],
+  [
+    "src/forward/",
+    ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/origin/", "src/idempotency/", "src/digest.ts"],
+  ],
+  [
+    "src/idempotency/",
+    ["src/core/", "src/config/", "src/context.ts", ...TOOLS, "src/gate/object-calls.ts", "src/idempotency/"],
+  ],
   ["src/sinks/", ["src/core/"]],
   [
     "src/admin/",
@@ -80,6 +87,7 @@ test("only the entry and the objects import the platform's modules", () => {
   expect(importing).toEqual([
     "durable-objects/audit-trail.ts",
     "durable-objects/client-gate.ts",
+    "durable-objects/idempotency-ledger.ts",
     "durable-objects/metrics.ts",
     "durable-objects/revocation-list.ts",
     "src/index.ts",

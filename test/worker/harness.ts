@@ -17,6 +17,7 @@ import type { ProblemDocument } from "../../src/core/problem.ts"
 import { createFront } from "../../src/front.ts"
 import { AuditTrail } from "../../src/index.ts"
 import { createAssertionKeys } from "../../src/keys/assertion-keys.ts"
+import { createRecordKeys } from "../../src/keys/record-keys.ts"
 import { createMetrics } from "../../src/observe/metrics.ts"
 import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import type { SinkEndpoint } from "../../src/sinks/post.ts"
@@ -190,6 +191,7 @@ export function createGateway(
     metrics,
     directory: options.directory ?? createEmbeddedDirectory(config),
     assertionKeys: config.assertion && createAssertionKeys(config.assertion, options.secrets ?? {}),
+    recordKeys: config.idempotency && createRecordKeys(config.idempotency, options.secrets ?? {}),
   })
   const handle = (parts: RequestParts, ctx: ExecutionContext): Promise<Response> => {
     // All tests have one address; only a test that brings a limit for it may run into one.

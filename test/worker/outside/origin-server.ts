@@ -154,6 +154,13 @@ const BEHAVIOURS: Readonly<Record<string, Behaviour>> = {
     for (let i = 0; i < 10; i += 1) response.write("x".repeat(1_000))
     response.end()
   },
+  // More than anybody keeps, with or without its length.
+  long: (_, response, { recording }) => {
+    const body = "x".repeat(263_144)
+    const isAnnounced = recording.target.endsWith("=1")
+    response.writeHead(200, isAnnounced ? { "Content-Length": body.length } : { "Transfer-Encoding": "chunked" })
+    response.end(body)
+  },
   // Server-sent events: the second one waits for the test.
   events: (_, response, { released }) => {
     response.writeHead(200, { "Content-Type": "text/event-stream" })
