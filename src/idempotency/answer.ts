@@ -57,12 +57,15 @@ export async function holdAnswer(response: Response): Promise<HeldAnswer> {
 
 /** Hands on what was read, what is being read, and the rest. */
 function streamOn(
-  parts: ResponseInit,
+  parts: ResponseInit & { readonly headers: Headers },
   pieces: readonly Uint8Array[],
   reading: Promise<ReadableStreamReadResult<Uint8Array>>,
   reader: ReadableStreamDefaultReader<Uint8Array>,
 ): HeldAnswer {
-  const { readable, writable } = new IdentityTransformStream()
+  // With its length where that was announced, so that a part of it looks like one.
+  const length = /^[0-9]{1,15}$/.exec(parts.headers.get("content-length") ?? "")
+  const { readable, writable } =
+    length === null ? new IdentityTransformStream() : new FixedLengthStream(Number(length[0]))
   const writer = writable.getWriter()
   const pump = async (): Promise<void> => {
     try {

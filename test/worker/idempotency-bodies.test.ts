@@ -56,21 +56,25 @@ test("a request body of exactly the bound is read whole, in pieces", async () =>
   expect(await reading).toEqual({ ok: true, octets: encoder.encode("abcd") })
 })
 
-test("an answer whose body takes too long streams on, every octet of it", async () => {
-  const { end, push, stream } = createFed()
-  push("first;")
-  const holding = holdAnswer(new Response(stream, { status: 201, headers: { "X-Kept": "1" } }))
-  await vi.advanceTimersByTimeAsync(IDEMPOTENCY_ANSWER_TIMEOUT_MS)
-  const held = await holding
-  if (held.kind !== "streaming") throw new Error(held.kind)
-  expect([held.response.status, held.response.headers.get("x-kept")]).toEqual([201, "1"])
-  const text = held.response.text()
-  push("second;")
-  push("third")
-  end()
-  expect(await text).toBe("first;second;third")
-  await held.delivered
-})
+test.each([true, false])(
+  "an answer whose body takes too long streams on, every octet of it (length announced: %s)",
+  async (isAnnounced) => {
+    const { end, push, stream } = createFed()
+    push("first;")
+    const headers = { "X-Kept": "1", ...(isAnnounced ? { "Content-Length": "18" } : {}) }
+    const holding = holdAnswer(new Response(stream, { status: 201, headers }))
+    await vi.advanceTimersByTimeAsync(IDEMPOTENCY_ANSWER_TIMEOUT_MS)
+    const held = await holding
+    if (held.kind !== "streaming") throw new Error(held.kind)
+    expect([held.response.status, held.response.headers.get("x-kept")]).toEqual([201, "1"])
+    const text = held.response.text()
+    push("second;")
+    push("third")
+    end()
+    expect(await text).toBe("first;second;third")
+    await held.delivered
+  },
+)
 
 test("an answer that streams on and breaks off does not look complete", async () => {
   const { fail, push, stream } = createFed()
