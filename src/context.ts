@@ -72,6 +72,8 @@ export interface Exchange {
   auditId?: string
   /** Set once the intent is on the trail; `delayed` when the outcome did not get there before the answer left. */
   audit?: "recorded" | "delayed"
+  /** What the outcome on the trail says: a stage further out may still have to answer something else. */
+  auditedProblem?: ProblemCode
   problem?: ProblemCode
   /** Exact reason of a refusal or failure, for the event only. */
   reason?: string

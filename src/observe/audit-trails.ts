@@ -167,14 +167,16 @@ export function createAuditTrails({
       const exchange = c.get("exchange")
       const { id } = required(exchange.client, "client")
       const draft = draftOf(c, "outcome")
+      if (exchange.problem !== undefined) exchange.auditedProblem = exchange.problem
       if ((await tell(c.env, id, [draft])) === null) return
       exchange.audit = "delayed"
       keep(id, draft)
     },
     note(c) {
       if (!isOn || c.env.AUDIT_TRAIL === undefined) return
-      const { audit, client, problem } = c.get("exchange")
-      if (client !== undefined && problem !== undefined && audit === undefined) keep(client.id, draftOf(c, "refusal"))
+      const { audit, auditedProblem, client, problem } = c.get("exchange")
+      const isRecorded = audit !== undefined && problem === auditedProblem
+      if (client !== undefined && problem !== undefined && !isRecorded) keep(client.id, draftOf(c, "refusal"))
       if (!isConfigurationTold) {
         isConfigurationTold = true
         c.executionCtx.waitUntil(tellConfiguration(c.env))

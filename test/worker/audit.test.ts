@@ -12,6 +12,7 @@ import { AUDIT_WAITING_MAX } from "../../src/core/bounds.ts"
 import { demandOf } from "../../src/core/gate-plan.ts"
 import { GATEWAY, recordsOf, sql, trailObject, useSinks, verify, waitingLines } from "./audit.ts"
 import { GUARD, objectOf } from "./guarded.ts"
+import { RECORD_KEY } from "./keyed.ts"
 import {
   createGateway,
   eventOf,
@@ -337,4 +338,28 @@ test("the head that `inspect()` shows is the one that the last line has", async 
   await gateway.fetch(PAY)
   const { head } = await trailObject(gateway.clientId("acme-a")).inspect()
   expect([head.seq, head.hash]).toEqual([2, (await trailOf(gateway)).at(-1)?.hash])
+})
+
+test("an answer that the ledger of keys cannot record is a refusal behind the outcome that the origin gave", async () => {
+  const reserve = (demand: { readonly identities: readonly { readonly key: string }[] }) =>
+    Promise.resolve({ kind: "proceed", key: demand.identities[0]?.key })
+  const settle = () => Promise.reject(new Error("disk full"))
+  const ledgers = { getByName: () => ({ reserve, settle }) } as unknown as Env["IDEMPOTENCY_LEDGER"]
+  const gateway = createAudited({
+    route: { idempotency: "required" },
+    overrides: { GATEWAY: { hosts: ["gw.test"], log_flush: "10ms", idempotency: { keys: ["IDEMPOTENCY_KEY"] } } },
+    secrets: { IDEMPOTENCY_KEY: RECORD_KEY },
+    bindings: { IDEMPOTENCY_LEDGER: ledgers },
+  })
+  const { event, response } = await gateway.send({ ...PAY, headers: { "Idempotency-Key": '"k"' } })
+  expect([response.status, event.audit]).toEqual([503, "recorded"])
+  const records = await vi.waitUntil(async () => {
+    const found = await trailOf(gateway)
+    return found.length === 3 && found
+  })
+  expect(records.map(({ kind, outcome }) => [kind, outcome?.status, outcome?.problem])).toEqual([
+    ["intent", undefined, undefined],
+    ["outcome", 200, undefined],
+    ["refusal", 503, "service-unavailable"],
+  ])
 })
