@@ -2,7 +2,7 @@
  * A bank that keeps the truth: every request that reaches it is a payment that is carried out, however often it comes.
  */
 import { once } from "node:events"
-import { createServer } from "node:http"
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { setTimeout as delay } from "node:timers/promises"
 
@@ -26,7 +26,11 @@ export interface Bank {
 /** Starts a bank. @param delayMs how long it thinks about a payment that it has carried out already, so that crashes fall in between */
 export async function startBank(delayMs: () => number): Promise<Bank> {
   const executions: Execution[] = []
-  const server = createServer(async (request, response) => {
+  const server = createServer((request, response) => {
+    // Of a request that is cut off before it is whole nothing is carried out.
+    pay(request, response).catch(() => response.destroy())
+  })
+  async function pay(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const body = Buffer.concat(await request.toArray()).toString()
     const { payment } = JSON.parse(body) as { readonly payment: string }
     const receipt = `receipt-${executions.length + 1}`
@@ -38,7 +42,7 @@ export async function startBank(delayMs: () => number): Promise<Bank> {
     })
     await delay(delayMs())
     response.writeHead(201, { "Content-Type": "application/json" }).end(JSON.stringify({ payment, receipt }))
-  })
+  }
   // Whoever is cut off in the middle of a request is nobody's error here.
   server.on("clientError", (_, socket) => socket.destroy())
   server.listen(0, "127.0.0.1")
