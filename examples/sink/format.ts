@@ -93,6 +93,8 @@ function formatDetails(event: Readonly<Record<string, unknown>>, paint: Palette)
   if (unknown !== undefined) details.push(paint.red(`revocation list ${unknown}`))
   const gate = textIn(event, "gate")
   if (gate !== undefined) details.push(paint.dim(gate))
+  if (event["audit"] === "recorded") details.push(paint.dim("on the trail"))
+  if (event["audit"] === "delayed") details.push(paint.red("outcome not on the trail yet"))
   const daysLeft = numberIn(event, "certificate_days_left")
   if (daysLeft !== undefined && daysLeft <= CERTIFICATE_DAYS_SHOWN) {
     const text = daysLeft < 0 ? "certificate expired" : `certificate ends in ${Math.floor(daysLeft)} d`

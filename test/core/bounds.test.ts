@@ -84,6 +84,20 @@ const ORDERED: readonly (readonly [why: string, lower: number, upper: number])[]
     (bounds.IDEMPOTENCY_ANSWER_BYTES_MAX + bounds.HEADER_BYTES_MAX) * 1.5,
     2_000_000,
   ],
+  [
+    "a trail remembers the ids of everything that may wait",
+    bounds.AUDIT_WAITING_MAX * bounds.AUDIT_HEADROOM,
+    bounds.AUDIT_IDS_MAX,
+  ],
+  [
+    "a flush of refusals ends before the platform ends what runs behind a response",
+    bounds.EVENT_FLUSH_MS_MAX +
+      bounds.AUDIT_FLUSH_TRIES * bounds.AUDIT_TIMEOUT_MS +
+      bounds.AUDIT_RETRY_MS_MIN * (2 ** (bounds.AUDIT_FLUSH_TRIES - 1) - 1),
+    30_000,
+  ],
+  ["an alarm of slow batches ends within 15 minutes", bounds.AUDIT_BATCHES_PER_ALARM * bounds.SINK_TIMEOUT_MS, 900_000],
+  ["a batch holds a record of the longest texts", 6 * 6 * bounds.EVENT_VALUE_LENGTH_MAX, bounds.AUDIT_BATCH_BYTES_MAX],
   ["two calls for tokens fit the wait of a request", 2 * bounds.LEASE_CALL_TIMEOUT_MS, bounds.CLIENT_GATE_TIMEOUT_MS],
 ]
 

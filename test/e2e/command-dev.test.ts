@@ -298,7 +298,7 @@ describe("what it cannot do", () => {
   })
 
   test.concurrent.each([
-    [["fly"], /no command "fly".*dev, check, explain, pki, crl, keys/],
+    [["fly"], /no command "fly".*dev, check, explain, pki, crl, audit, keys/],
     [["dev", "--prot", "1"], /--prot/],
     [["dev", "--port", "http"], /--port takes a number from 0 to 65535, not "http"/],
     [["dev", "--port", "70000"], /--port takes a number from 0 to 65535/],

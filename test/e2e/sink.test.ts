@@ -360,6 +360,8 @@ describe("formatEventLine()", () => {
     ["an answer that counts as a failure", { guard_outcome: "failure" }, "counts as failure"],
     ["the limits that soft mode let pass", { rate_limit_soft: "burst,day" }, "over burst,day (soft)"],
     ["an origin that answered badly too often", { origin_unhealthy: true }, "origin unhealthy"],
+    ["that intent and outcome are on the audit trail", { audit: "recorded" }, "on the trail"],
+    ["that an outcome is not on the audit trail yet", { audit: "delayed" }, "outcome not on the trail yet"],
     ["that nobody knew who is revoked", { revocation_unknown: "stale" }, "revocation list stale"],
     ["who decided", { gate: "local" }, "local"],
   ])("formatEventLine() shows %s", (_name, change, detail) => {
