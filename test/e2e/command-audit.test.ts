@@ -3,6 +3,7 @@
  * and the command names the first gap or edit, at its place, with an exit code. Method: the real command on a real gateway's
  * trail, and on trails that were changed.
  */
+import { randomUUID } from "node:crypto"
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
@@ -13,7 +14,15 @@ import { endCommands, runCommand } from "./command.ts"
 import { childrenOf, startRoad } from "./road.ts"
 
 const ORDER = { amount: 1_250, currency: "JPY", to: "globex-operating", reference: "invoice 7" }
-const PAYMENT = { as: "acme", method: "POST", headers: { "Content-Type": "application/json" } } as const
+
+/** Returns a payment under a key of its own. */
+const payment = () =>
+  ({
+    as: "acme",
+    method: "POST",
+    headers: { "Content-Type": "application/json", "Idempotency-Key": `"${randomUUID()}"` },
+    body: JSON.stringify(ORDER),
+  }) as const
 
 let directory: string
 let lines: readonly string[]
@@ -43,7 +52,7 @@ test("the trails of a gateway whose workerd is killed are whole, and have every 
     const ids: string[] = []
     const pay = async (count: number) => {
       for (let i = 0; i < count; i++) {
-        const { id, status } = await road.call("/payments", { ...PAYMENT, body: JSON.stringify(ORDER) })
+        const { id, status } = await road.call("/payments", payment())
         if (status === 201) ids.push(id)
       }
     }

@@ -53,7 +53,12 @@ test("the numbers are those of the requests that were sent", async () => {
   await send(3, "/balance")
   await send(2, "/nowhere", { method: "POST" })
   await send(4, "/error", { as: "globex" })
-  const burst = await send(10, "/payments", { as: "acme", method: "POST", body: "{}" })
+  const burst = await Promise.all(
+    Array.from({ length: 10 }, async (_, index) => {
+      const headers = { "Idempotency-Key": `"${index}"` }
+      return road.call("/payments", { as: "acme", method: "POST", body: "{}", headers })
+    }),
+  )
   const passed = burst.filter(({ code }) => code !== "rate-limited").length
 
   const requests = await read("sekisho_requests")
