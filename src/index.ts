@@ -5,6 +5,7 @@
  * An invalid configuration throws while the module loads, so that neither a deployment nor a local start gets past it.
  */
 import { env as environment } from "cloudflare:workers"
+import { AuditTrailObject } from "../durable-objects/audit-trail.ts"
 import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
 import type { MetricsRecorder } from "./context.ts"
@@ -16,8 +17,6 @@ import { deliverBatch } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin/origin-health.ts"
 import { resolveTrust } from "./platform.ts"
 import { runDuties } from "./scheduled.ts"
-
-import { AuditTrailObject } from "../durable-objects/audit-trail.ts"
 import type { SinkEndpoint } from "./sinks/post.ts"
 
 export { ClientGate } from "../durable-objects/client-gate.ts"

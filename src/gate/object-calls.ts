@@ -26,9 +26,14 @@ export interface ObjectCalls<Stub> {
    * Returns what `call` got from the object of this name, calling twice at most. A call that was repeated or came late may
    * have been carried out all the same: the caller of this function must not be harmed by that.
    */
-  call<T>(c: GatewayContext, name: string, call: (object: Stub) => Promise<T>): Promise<Asked<T>>
+  call<T>(c: Pick<GatewayContext, "env">, name: string, call: (object: Stub) => Promise<T>): Promise<Asked<T>>
   /** As `call`, once and for `timeoutMs` at most: for callers that repeat by themselves. */
-  callOnce<T>(c: GatewayContext, name: string, call: (object: Stub) => Promise<T>, timeoutMs: number): Promise<Asked<T>>
+  callOnce<T>(
+    c: Pick<GatewayContext, "env">,
+    name: string,
+    call: (object: Stub) => Promise<T>,
+    timeoutMs: number,
+  ): Promise<Asked<T>>
   /** Whether the object was overloaded a moment ago: it is not called then. */
   isOverloaded(name: string): boolean
 }
@@ -58,7 +63,7 @@ export function createObjectCalls<Stub>(
   }
 
   async function callOnce<T>(
-    c: GatewayContext,
+    c: Pick<GatewayContext, "env">,
     name: string,
     call: (object: Stub) => Promise<T>,
     timeoutMs: number,

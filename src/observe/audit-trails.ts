@@ -9,21 +9,12 @@
 import { required, type Exchange, type Gateway, type GatewayContext } from "../context.ts"
 import { addDraft, dropDrafts, EMPTY_AUDIT_BACKLOG, takeDrafts, type AuditBacklog } from "../core/audit-backlog.ts"
 import { GATEWAY_TRAIL, type AuditDraft } from "../core/audit-record.ts"
-import {
-  AUDIT_BACKLOG_MAX,
-  AUDIT_FLUSH_TRIES,
-  AUDIT_RETRY_MS_MIN,
-  AUDIT_TIMEOUT_MS,
-  LEASE_HOLDERS_PER_ISOLATE_MAX,
-  OVERLOAD_DENY_MS,
-} from "../core/bounds.ts"
+import { AUDIT_BACKLOG_MAX, AUDIT_FLUSH_TRIES, AUDIT_RETRY_MS_MIN, AUDIT_TIMEOUT_MS } from "../core/bounds.ts"
 import { cutValue, formatInstant } from "../core/event.ts"
 import { decisivePolicy } from "../core/gate-verdict.ts"
 import { formatHex } from "../core/hex.ts"
-import { decideObjectError } from "../core/object-error.ts"
 import { rawPathOf } from "../core/target.ts"
-import { LATE, withDeadline } from "../deadline.ts"
-import { remember } from "../memory.ts"
+import { createObjectCalls } from "../gate/object-calls.ts"
 
 /** How long the platform lets work go on behind a response, ms. */
 const BEHIND_RESPONSE_MS = 30_000
@@ -56,7 +47,11 @@ export function createAuditTrails({
 }: Pick<Gateway, "config" | "fillRandom" | "nowMs">): AuditTrails {
   const isOn = config.sinks.some(({ takes }) => takes.has("audit"))
   const backlogs = new Map<string, AuditBacklog>()
-  const overloadedUntilMs = new Map<string, number>()
+  const objects = createObjectCalls(
+    { nowMs },
+    (env, trail) => required(env.AUDIT_TRAIL, "AUDIT_TRAIL").getByName(trail),
+    AUDIT_TIMEOUT_MS,
+  )
   let waiting = 0
   /** Until when a flush is on its way, epoch ms: one may end with the request that carries it. */
   let busyUntilMs = 0
@@ -75,27 +70,14 @@ export function createAuditTrails({
   }
 
   /** Tells a trail, twice at most, and never rejects. */
-  async function tell(
-    env: Env,
-    trail: string,
-    drafts: readonly AuditDraft[],
-    attempt = 1,
-  ): Promise<AuditFailure | null> {
-    const { AUDIT_TRAIL: namespace } = env
-    if (namespace === undefined) return { failure: "audit_binding_missing", isOverloaded: false }
-    // Calls are what keeps it overloaded.
-    if (nowMs() < (overloadedUntilMs.get(trail) ?? 0)) return { failure: "audit_object_overloaded", isOverloaded: true }
-    try {
-      const asked = (async () => namespace.getByName(trail).append(drafts))()
-      const answer = await withDeadline(asked, AUDIT_TIMEOUT_MS)
-      if (answer === LATE) return { failure: "audit_object_timeout", isOverloaded: false }
-      return answer.kind === "appended" ? null : { failure: `audit_${answer.kind}`, isOverloaded: false }
-    } catch (error) {
-      const { overloaded, reason, retry } = decideObjectError(error, attempt)
-      if (retry) return tell(env, trail, drafts, attempt + 1)
-      if (overloaded) remember(overloadedUntilMs, trail, nowMs() + OVERLOAD_DENY_MS, LEASE_HOLDERS_PER_ISOLATE_MAX)
-      return { failure: `audit_${reason}`, isOverloaded: overloaded }
+  async function tell(env: Env, trail: string, drafts: readonly AuditDraft[]): Promise<AuditFailure | null> {
+    if (env.AUDIT_TRAIL === undefined) return { failure: "audit_binding_missing", isOverloaded: false }
+    const asked = await objects.call({ env }, trail, async (object) => (await object.append(drafts)).kind)
+    if ("failure" in asked) {
+      const { isOverloaded, reason } = asked.failure
+      return { failure: `audit_${reason}`, isOverloaded }
     }
+    return asked.answer === "appended" ? null : { failure: `audit_${asked.answer}`, isOverloaded: false }
   }
 
   function store(trail: string, backlog: AuditBacklog): void {
