@@ -8,10 +8,10 @@
  */
 import type { Gateway, GatewayContext } from "../context.ts"
 import { REVOCATION_TIMEOUT_MS, REVOCATION_VERDICT_MS, REVOCATION_VERDICTS_MAX } from "../core/bounds.ts"
-import { decideObjectError } from "../core/object-error.ts"
 import type { RevocationAnswer, RevocationSource } from "../core/revocation.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { remember } from "../memory.ts"
+import { createObjectCalls } from "./object-calls.ts"
 
 /** Answers about serials. */
 export interface RevocationVerdicts {
@@ -29,6 +29,12 @@ interface Verdict {
 /** Returns the verdicts of one isolate. */
 export function createRevocationVerdicts({ nowMs }: Pick<Gateway, "nowMs">): RevocationVerdicts {
   const verdicts = new Map<string, Verdict>()
+  const objects = createObjectCalls({ nowMs }, (env, ski) => env.REVOCATION_LIST.getByName(ski), REVOCATION_TIMEOUT_MS)
+
+  async function askObject(c: GatewayContext, serial: string, source: RevocationSource): Promise<RevocationAnswer> {
+    const asked = await objects.call(c, source.ca.ski, async (object) => (await object.check(serial, source)).status)
+    return "failure" in asked ? "unavailable" : asked.answer
+  }
 
   return {
     ask(c, serial, source) {
@@ -52,17 +58,4 @@ export function createRevocationVerdicts({ nowMs }: Pick<Gateway, "nowMs">): Rev
 /** A request that joined another's call must not wait for one that has vanished with its request. */
 function unlessLate(answer: RevocationAnswer | typeof LATE): RevocationAnswer {
   return answer === LATE ? "unavailable" : answer
-}
-
-async function askObject(c: GatewayContext, serial: string, source: RevocationSource): Promise<RevocationAnswer> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      // A fresh stub each time: after a reset the old one keeps failing.
-      const object = c.env.REVOCATION_LIST.getByName(source.ca.ski)
-      const verdict = await withDeadline(object.check(serial, source), REVOCATION_TIMEOUT_MS)
-      return verdict === LATE ? "unavailable" : verdict.status
-    } catch (error) {
-      if (!decideObjectError(error, attempt).retry) return "unavailable"
-    }
-  }
 }
