@@ -4,6 +4,7 @@
  */
 import { GUARD_RECORDS_MAX } from "../src/core/bounds.ts"
 import { formatEventJson, type ObjectRecord } from "../src/core/event.ts"
+import { redactText } from "../src/core/redaction.ts"
 
 /** The table that an {@link Outbox} needs: a row of JSON for each record that waits. */
 export const OUTBOX_SCHEMA =
@@ -60,5 +61,5 @@ export class Outbox {
 
 /** Says on the console that something beside a request went wrong. */
 export function logFailure(event: string, reason: unknown): void {
-  console.error(JSON.stringify({ level: "error", event, reason: String(reason) }))
+  console.error(JSON.stringify({ level: "error", event, reason: redactText(String(reason)) }))
 }

@@ -1,11 +1,11 @@
 /**
  * The canonical event: what the record says about one request.
  *
- * The type is closed; every field that may leave the gateway is named here, in the order in which it is written. Values
- * are cut and escaped in one place, so that no caller can forge a line, colour a terminal or fill a disk. Pure; made by
+ * The type is closed; every field that may leave the gateway is named here, in the order in which it is written. Texts of
+ * strangers are cut and masked in one place (`core/redaction.ts`), and lines escaped in another (here), so that no caller can forge a line,
+ * colour a terminal or fill a disk. Pure; made by
  * the `access-log` stage, carried by the queue, turned into a sink's format at the other end.
  */
-import { EVENT_VALUE_LENGTH_MAX } from "./bounds.ts"
 import { effectiveTimeMs } from "./clock.ts"
 import type { ProblemCode } from "./problem.ts"
 
@@ -190,12 +190,6 @@ export function levelOf(outcome: Outcome, status: number, isDegraded = false): A
  */
 export function formatInstant(ms: number): string {
   return new Date(effectiveTimeMs(0, ms)).toISOString()
-}
-
-/** Returns the text cut to the bound, marked when it was cut; half a surrogate pair becomes U+FFFD, so it is valid UTF-8. */
-export function cutValue(text: string): string {
-  const cut = text.length <= EVENT_VALUE_LENGTH_MAX ? text : `${text.slice(0, EVENT_VALUE_LENGTH_MAX - 1)}…`
-  return cut.toWellFormed()
 }
 
 /** Characters that JSON leaves bare and a terminal or a line reader acts on: DEL, C1, line separators, bidi controls. */

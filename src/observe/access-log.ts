@@ -6,15 +6,9 @@
  */
 import type { Exchange, Gateway, OpenSocket, SocketEnd, StageHandler } from "../context.ts"
 import { daysLeft } from "../core/certificate.ts"
-import {
-  cutValue,
-  formatEventJson,
-  formatInstant,
-  levelOf,
-  type AccessEvent,
-  type SocketRecord,
-} from "../core/event.ts"
+import { formatEventJson, formatInstant, levelOf, type AccessEvent, type SocketRecord } from "../core/event.ts"
 import { decisivePolicy } from "../core/gate-verdict.ts"
+import { redactText } from "../core/redaction.ts"
 import { socketRecordOf } from "../core/socket-record.ts"
 import { rawPathOf } from "../core/target.ts"
 import { refuse } from "../reply.ts"
@@ -102,14 +96,14 @@ function createEvent(
     span_id: exchange.trace.spanId,
     outcome: exchange.outcome,
     status,
-    method: cutValue(request.method),
+    method: redactText(request.method),
     ...(host === undefined ? {} : { host }),
-    path: cutValue(path ?? rawPathOf(request.url)),
-    ...(route === undefined ? {} : { route: cutValue(route.label) }),
+    path: redactText(path ?? rawPathOf(request.url)),
+    ...(route === undefined ? {} : { route: redactText(route.label) }),
     ...(client === undefined ? {} : { client_id: client.id }),
-    ...(address === null ? {} : { client_address: cutValue(address) }),
+    ...(address === null ? {} : { client_address: redactText(address) }),
     ...(problem === undefined ? {} : { problem }),
-    ...(reason === undefined ? {} : { reason: cutValue(reason) }),
+    ...(reason === undefined ? {} : { reason: redactText(reason) }),
     latency_ms: nowMs - exchange.arrivedMs,
     ...(route?.action.kind === "forward" && originMs !== undefined
       ? { origin: route.action.origin.name, origin_ms: originMs }
@@ -137,8 +131,8 @@ function tokenFacts({ token }: Exchange): Partial<AccessEvent> {
   const { clientId, server, tokenId } = token
   return {
     token: server,
-    ...(clientId === null ? {} : { token_client: cutValue(clientId) }),
-    ...(tokenId === null ? {} : { token_id: cutValue(tokenId) }),
+    ...(clientId === null ? {} : { token_client: redactText(clientId) }),
+    ...(tokenId === null ? {} : { token_id: redactText(tokenId) }),
   }
 }
 
@@ -152,11 +146,11 @@ function gateFacts({ gate, guardOutcome, guardUntold }: Exchange): Partial<Acces
     gate: decidedBy,
     ...(policy === undefined ? {} : { rate_limit_policy: policy.name, rate_limit_remaining: policy.remaining }),
     ...(refusal?.kind === "limit" && waitMs !== null ? { rate_limit_retry_after_ms: waitMs } : {}),
-    ...(shadowed.length === 0 ? {} : { rate_limit_shadowed: cutValue(shadowed.join(",")) }),
-    ...(softened.length === 0 ? {} : { rate_limit_soft: cutValue(softened.join(",")) }),
+    ...(shadowed.length === 0 ? {} : { rate_limit_shadowed: redactText(shadowed.join(",")) }),
+    ...(softened.length === 0 ? {} : { rate_limit_soft: redactText(softened.join(",")) }),
     ...(refusal?.kind === "blocked" ? { guard: refusal.guard } : {}),
     ...(refusal?.kind === "blocked" && waitMs !== null ? { guard_retry_after_ms: waitMs } : {}),
     ...(guardOutcome === undefined ? {} : { guard_outcome: guardOutcome }),
-    ...(guardUntold === undefined ? {} : { guard_untold: cutValue(guardUntold) }),
+    ...(guardUntold === undefined ? {} : { guard_untold: redactText(guardUntold) }),
   }
 }

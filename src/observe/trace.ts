@@ -2,6 +2,7 @@
  * Stage `trace`: a client with a name may name its request and continue its trace.
  */
 import type { StageHandler } from "../context.ts"
+import { redactText } from "../core/redaction.ts"
 import { isRequestId } from "../core/request-id.ts"
 import { continueTrace } from "../core/trace-context.ts"
 
@@ -12,7 +13,9 @@ export function createTraceStage(): StageHandler {
     if (exchange.client !== undefined) {
       const { headers } = c.req.raw
       const requestId = headers.get("x-request-id")
-      if (requestId !== null && isRequestId(requestId)) exchange.requestId = requestId
+      // An id is written everywhere as it is: one that would have to be masked is none.
+      if (requestId !== null && isRequestId(requestId) && redactText(requestId) === requestId)
+        exchange.requestId = requestId
       exchange.trace = continueTrace(exchange.trace, headers.get("traceparent"), headers.get("tracestate"))
     }
     return next()
