@@ -10,6 +10,7 @@ import { PIPELINE } from "../src/pipeline.ts"
 import { describeEnd, describeRule } from "./client-rules.ts"
 import { count, formatErrors } from "./configuration.ts"
 import { describeGuard, describeLimit, describeOrigin, describeRoute, describeServer } from "./describe.ts"
+import { describeSink } from "./describe-records.ts"
 import { findFindings } from "./findings.ts"
 import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import { createPaint, formatTable, printable, type Paint } from "./terminal.ts"
@@ -137,14 +138,7 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
     ["origin", "url", "timeout", "retries", "breaker", "certificate in", "assertion for"],
     config.origins.flatMap(describeOrigin),
   )
-  section(
-    ["sink", "url", "authorization"],
-    config.sinks.map(({ kind, url, authorizationSecret }) => [
-      kind,
-      url,
-      authorizationSecret === undefined ? "none" : `secret ${authorizationSecret}`,
-    ]),
-  )
+  section(["sink", "url", "takes", "bodies", "credentials"], config.sinks.map(describeSink))
   // What cannot be seen from here, because only the platform knows it.
   section(["secret", "holds"], requiredSecrets(config))
 }
@@ -158,6 +152,9 @@ function requiredSecrets({ assertion, sinks }: Config): readonly (readonly strin
       `private JWK (sekisho keys); ${index === 0 ? "signs assertions" : "published, does not sign"}`,
     ]),
     ...[...authorizations].map((name) => [name, "value of the Authorization field for a sink"]),
+    ...sinks.flatMap(({ headerSecrets }) =>
+      headerSecrets.map(([field, name]) => [name, `value of ${field} for a sink`]),
+    ),
   ]
 }
 

@@ -8,6 +8,7 @@ import type { Rewrite } from "../src/core/rewrite.ts"
 import { METHODS } from "../src/core/route.ts"
 import { formatDuration } from "../src/core/time.ts"
 import { count } from "./configuration.ts"
+import { describeLog } from "./describe-records.ts"
 
 /** The fields that an origin gets the client's certificate in. */
 const CERTIFICATE_FIELDS: Readonly<Record<Origin["clientCert"], string>> = {
@@ -29,6 +30,7 @@ export function describeRoute(route: Route): readonly string[] {
     limitSets,
     methods,
     needsClientCertificate,
+    log,
     tellsExpiry,
     token,
   } = route
@@ -40,7 +42,7 @@ export function describeRoute(route: Route): readonly string[] {
     limitSets.length === 0 ? "-" : String(cost),
     (guards.map(({ name }) => name).join(", ") || "-") + (blockedStatus === 429 ? "" : ` (${blockedStatus})`),
     token === undefined ? "-" : describeToken(token),
-    describeAction(action) + (tellsExpiry ? ", tells when the certificate ends" : ""),
+    describeAction(action) + (tellsExpiry ? ", tells when the certificate ends" : "") + describeLog(log),
   ]
 }
 

@@ -3,6 +3,7 @@
  * instance ends. Each is offered at least once. Bounded: beyond the bound the oldest are dropped, and it is said how many.
  */
 import { GUARD_RECORDS_MAX } from "../src/core/bounds.ts"
+import { withAlert } from "../src/core/alert.ts"
 import { formatEventJson, type ObjectRecord } from "../src/core/event.ts"
 import { redactText } from "../src/core/redaction.ts"
 
@@ -25,8 +26,9 @@ export class Outbox {
 
   /** Keeps a record in the turn that the caller writes in, and writes it to the console. */
   add(record: ObjectRecord): void {
-    this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(record))
-    console.log(formatEventJson(record))
+    const marked = withAlert(record)
+    this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(marked))
+    console.log(formatEventJson(marked))
   }
 
   /** Offers all waiting records to the queue. Returns false when it did not take them. */

@@ -80,9 +80,11 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
     const isSoft = noteHealth(c, route) && route.isSoft
     // Past its limits a client is told so from memory, without a word to its guards: a request that passes all the same asks.
     const isLent = gate.isLent && (!isSoft || gate.own.length === 0)
+    const askedMs = nowMs()
     const asked = isLent
       ? await leases.decide(c, gate.subject, route.cost)
       : await askObject(c, isSoft ? softened(gate) : gate, { id, cost: route.cost })
+    noteSpan(c, askedMs, asked)
     const verdict = isSoft ? softenVerdict(gate.limits, asked) : asked
     exchange.gate = verdict
     const passed = verdict.standings.flatMap((standing) => {
@@ -152,9 +154,11 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
   ): Promise<GateRefusal | undefined> {
     for (const guard of gate.keyed) {
       const subject = await keyedSubjectOf(c, guard, clientId)
+      const askedMs = nowMs()
       const verdict = isLendableGuard(guard)
         ? await leases.decide(c, subject, 1)
         : await askObject(c, { ...gate, subject, takesPlace: false }, { id, cost: 1 })
+      noteSpan(c, askedMs, verdict)
       if (verdict.refusal !== undefined) return verdict.refusal
       const [standing] = verdict.standings
       if (standing !== undefined) passed.push(passedGuard(guard, subject, standing))
@@ -186,6 +190,25 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
       if (keyed.answer.openGuard !== null) return { kind: "ended", reason: `guard_open ${keyed.answer.openGuard}` }
     }
     return HOLDS
+  }
+
+  /** A decision that left the isolate, whoever made the call, is a span of its own. */
+  function noteSpan(c: GatewayContext, startMs: number, { decidedBy, refusal }: GateVerdict): void {
+    if (decidedBy === "local") return
+    const isError = refusal?.kind === "unavailable" || refusal?.kind === "fault"
+    c.var.exchange.spans?.add({
+      name: "client-gate",
+      kind: "client",
+      startMs,
+      endMs: nowMs(),
+      attributes: {
+        "rate_limit.hit": refusal?.kind === "limit",
+        "guard.hit": refusal?.kind === "blocked",
+        ...(refusal?.kind === "blocked" ? { "guard.name": refusal.guard } : {}),
+        ...(isError ? { "error.type": refusal.kind } : {}),
+      },
+      isError,
+    })
   }
 
   /** Returns whether the origin of the route answers badly too often, and puts that on the record. */

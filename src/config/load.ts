@@ -10,13 +10,14 @@ import * as v from "valibot"
 import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT } from "../core/bounds.ts"
 import { compileClientIndex } from "../core/identity.ts"
 import { compileHosts } from "../core/virtual-host.ts"
-import type { Config, Sink } from "./config.ts"
+import type { Config } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveClients } from "./resolve-clients.ts"
 import { resolveGuard } from "./resolve-guards.ts"
 import { resolveIssuers } from "./resolve-issuers.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
+import { resolveSinks } from "./resolve-records.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
 import { resolveAuthorizationServer } from "./resolve-tokens.ts"
 import { isKnownVariable, SPLIT_ARRAYS, TABLE_NAME, TABLES, variableFamily } from "./schema-names.ts"
@@ -134,11 +135,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   const routes = resolveRoutes(readArrays("ROUTES", "ROUTE"), known, report)
   reportUnpayable(routes, clients, report)
   if (routes.length === 0 && errors.length === 0) report("ROUTES", undefined, "at least one route")
-  const sinks = readArrays("SINKS", "SINK").map(([, sink]): Sink => ({
-    kind: sink.kind,
-    url: sink.url,
-    authorizationSecret: sink.authorization_secret,
-  }))
+  const sinks = resolveSinks(readArrays("SINKS", "SINK"), report)
 
   if (errors.length > 0 || gateway === undefined) return { ok: false, errors }
   return {
@@ -149,6 +146,8 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       via: gateway.via ?? "sekisho",
       logsToConsole: gateway.console ?? true,
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
+      traceRatio: gateway.traces?.ratio ?? 1,
+      hasTraces: sinks.some(({ takes }) => takes.has("traces")),
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
       certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
       assertion: gateway.assertion,

@@ -4,6 +4,7 @@
  * `config/load.ts`.
  */
 import { METHODS } from "../core/route.ts"
+import { LOG_ALL } from "../core/sampling.ts"
 import type { LimitSet } from "../core/limit-set.ts"
 import type { WebSocketTerms } from "../core/websocket.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
@@ -80,6 +81,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
     isSoft,
     token,
     tellsExpiry,
+    log: route.log ?? LOG_ALL,
     action,
   }
 }

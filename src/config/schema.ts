@@ -62,6 +62,7 @@ import {
   sinkUrl,
 } from "./schema-names.ts"
 import { originBinding, originBreaker, originUrls, retryStatuses } from "./schema-origins.ts"
+import { headerSecrets, routeLog, sinkTakes, traces } from "./schema-records.ts"
 import { acceptedBy, flag, integer, list, oneOf, type Schema, table, text, textEntries, value } from "./schema-parts.ts"
 import {
   clientClaim,
@@ -151,8 +152,12 @@ const rewrite = table("rewrite", {
 const secretName = (holds: string): Schema<string> =>
   text(`the name of a Worker secret, such as ${holds}`, (input) => {
     if (isKnownVariable(input)) return { refused: "a name that does not begin like a variable of the configuration" }
-    return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined
+    return isSecretName(input) ? input : undefined
   })
+
+function isSecretName(input: string): boolean {
+  return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) && !isKnownVariable(input)
+}
 
 const issuerUrl = text(
   'an https URL without query, at most 256 characters, such as "https://api.bank.example"',
@@ -193,6 +198,7 @@ export const SCHEMAS = {
     ),
     console: v.exactOptional(flag()),
     log_flush: v.exactOptional(duration(10, EVENT_FLUSH_MS_MAX, "1s")),
+    traces: v.exactOptional(traces),
     legacy_ratelimit: v.exactOptional(flag()),
     certificate_warning: v.exactOptional(duration(DAY_MS, CERTIFICATE_WARNING_MS_MAX, "30d")),
     assertion: v.exactOptional(
@@ -308,12 +314,16 @@ export const SCHEMAS = {
     expiry_header: v.exactOptional(flag()),
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
     websocket: v.exactOptional(webSocket),
+    log: v.exactOptional(routeLog),
     ...messages,
   }),
   SINK: table("a sink", {
-    kind: oneOf("otlp", "ndjson"),
+    kind: oneOf("otlp", "ndjson", "loki"),
     url: sinkUrl,
+    takes: v.exactOptional(sinkTakes),
     authorization_secret: v.exactOptional(secretName('"SINK_AUTHORIZATION", that holds the Authorization value')),
+    header_secrets: v.exactOptional(headerSecrets(isSecretName)),
+    gzip: v.exactOptional(flag()),
   }),
 } as const
 

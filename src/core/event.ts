@@ -6,6 +6,7 @@
  * colour a terminal or fill a disk. Pure; made by
  * the `access-log` stage, carried by the queue, turned into a sink's format at the other end.
  */
+import type { AlertCode } from "./alert.ts"
 import { effectiveTimeMs } from "./clock.ts"
 import type { ProblemCode } from "./problem.ts"
 
@@ -19,8 +20,11 @@ export type Outcome = "forwarded" | "answered" | "refused" | "aborted" | "failed
 export interface AccessEvent {
   /** RFC 3339 with milliseconds, UTC: when the request arrived. */
   readonly timestamp: string
-  readonly level: "info" | "warn" | "error"
+  /** Debug where the route says so, of requests that went well. */
+  readonly level: "debug" | "info" | "warn" | "error"
   readonly event: "request"
+  /** Set where somebody should be told (`core/alert.ts`); likewise in other records. */
+  readonly alert?: AlertCode
   readonly request_id: string
   readonly trace_id: string
   readonly span_id: string
@@ -84,6 +88,7 @@ export interface GuardRecord {
   readonly timestamp: string
   readonly level: "info" | "warn"
   readonly event: "guard.opened" | "guard.closed"
+  readonly alert?: AlertCode
   /** Name of the guard. */
   readonly guard: string
   /** Whom it counts for. A client by its id; the value of an address or field is not written, only that it is one. */
@@ -106,6 +111,7 @@ export interface CertificateRecord {
   /** An error in the last week. */
   readonly level: "warn" | "error"
   readonly event: "certificate.expiring"
+  readonly alert?: AlertCode
   readonly client_id: string
   /** What ends first: the certificate's own validity, or the overlap window of the rule that matches it. */
   readonly ends: "validity" | "overlap"
@@ -129,6 +135,7 @@ export interface CrlRecord {
   readonly timestamp: string
   readonly level: "info" | "warn" | "error"
   readonly event: "crl.refreshed" | "crl.failed" | "crl.stale"
+  readonly alert?: AlertCode
   /** Configured name of the CA. */
   readonly issuer: string
   /** Why an attempt failed, and how many have failed in a row. */
@@ -149,6 +156,7 @@ export interface SocketRecord {
   readonly timestamp: string
   readonly level: "info" | "warn"
   readonly event: "websocket.closed"
+  readonly alert?: AlertCode
   /** Those of the request that opened it. */
   readonly request_id: string
   readonly trace_id: string
@@ -169,11 +177,28 @@ export interface SocketRecord {
   readonly bytes_out: number
 }
 
+/**
+ * The way of records to a sink: it is down (once for each outage and isolate) or back, has received records and not taken them, finds fault
+ * with some, or an isolate had to give some up.
+ */
+export interface SinkRecord {
+  /** RFC 3339 with milliseconds, UTC: when it was noticed. */
+  readonly timestamp: string
+  readonly level: "info" | "error"
+  readonly event: "sink.down" | "sink.up" | "sink.dropped" | "sink.rejected"
+  readonly alert?: AlertCode
+  /** Kind and host of the sink; absent when records were given up before any sink was asked. */
+  readonly sink?: string
+  readonly reason?: string
+  /** How many records it is about. */
+  readonly records?: number
+}
+
 /** What an object puts on the record by itself, beside any request. */
 export type ObjectRecord = GuardRecord | CertificateRecord | CrlRecord
 
 /** Everything that goes through the queue to the sinks. */
-export type GatewayEvent = AccessEvent | SocketRecord | ObjectRecord
+export type GatewayEvent = AccessEvent | SocketRecord | ObjectRecord | SinkRecord
 
 /**
  * Returns the level of an event: what the gateway or the origin got wrong is an error; what was refused, and what passed

@@ -15,10 +15,11 @@ import { isRepeatable } from "../core/origin-choice.ts"
 import { matchHostRoute } from "../core/virtual-host.ts"
 import { chosenProtocol, handshakeFields } from "../core/websocket.ts"
 import { signAssertion } from "../origin/assertion.ts"
+import { traceAttempts } from "../origin/attempt-span.ts"
 import { limitBody } from "../origin/body-counter.ts"
 import { limitBodyTime } from "../origin/body-deadline.ts"
 import { decideRequestCors, setCorsFields } from "../origin/cors.ts"
-import { exchangeWithOrigin, type Exchanged } from "../origin/exchange.ts"
+import { exchangeWithOrigin, type Ended, type Exchanged } from "../origin/exchange.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
 import { createCallerResponse, createSwitchingResponse } from "../origin/response.ts"
 import { openBridge } from "../origin/websocket.ts"
@@ -130,6 +131,8 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       isLate = true
       deadline.abort()
     }, origin.timeoutMs)
+    const ended = (): Ended | undefined =>
+      isTooLarge ? "too-large" : isLate ? "late" : caller.aborted ? "caller-gone" : undefined
     const exchanged = await exchangeWithOrigin({
       origin,
       health: originHealth,
@@ -139,8 +142,8 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
         const rules = messages.requestFields
         return createOriginRequest(c.req.raw, exchange, baseOf(url), forwardHeaders, rules, sent, fields, signal)
       },
-      ask,
-      ended: () => (isTooLarge ? "too-large" : isLate ? "late" : caller.aborted ? "caller-gone" : undefined),
+      ask: traceAttempts(exchange, origin.name, ask, ended, nowMs),
+      ended,
       startedMs,
       nowMs,
       onAttempt: () => (exchange.originAttempts = (exchange.originAttempts ?? 0) + 1),

@@ -1,26 +1,37 @@
 /**
- * Stage `access-log`: one canonical event per request, whatever the outcome.
+ * Stage `access-log`: one canonical event per request, whatever the outcome, unless its route leaves out what went well; and
+ * the spans of requests whose trace is sampled.
  *
- * The event is made when the response header is ready. It goes to the console as one line of JSON and to the buffer that
+ * Both are made when the response header is ready. The event goes to the console as one line of JSON and to the buffer that
  * feeds the queue; neither can delay or fail the request.
  */
 import type { Exchange, Gateway, OpenSocket, SocketEnd, StageHandler } from "../context.ts"
+import { withAlert } from "../core/alert.ts"
 import { daysLeft } from "../core/certificate.ts"
-import { formatEventJson, formatInstant, levelOf, type AccessEvent, type SocketRecord } from "../core/event.ts"
+import {
+  formatEventJson,
+  formatInstant,
+  levelOf,
+  type AccessEvent,
+  type GatewayEvent,
+  type SocketRecord,
+} from "../core/event.ts"
 import { decisivePolicy } from "../core/gate-verdict.ts"
 import { redactText } from "../core/redaction.ts"
+import { levelOnRecord } from "../core/sampling.ts"
 import { socketRecordOf } from "../core/socket-record.ts"
 import { rawPathOf } from "../core/target.ts"
 import { refuse } from "../reply.ts"
 import { createEventBuffer } from "./event-buffer.ts"
+import { serverSpanAttributes, spansOf } from "./span-collector.ts"
 
 const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
 
 /** Returns the stage. */
-export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
-  const buffer = config.sinks.length === 0 ? undefined : createEventBuffer(config.flushMs)
+export function createAccessLogStage({ config, nowMs, platformSpan }: Gateway): StageHandler {
+  const buffer = config.sinks.length === 0 ? undefined : createEventBuffer(config.flushMs, nowMs)
   return async function accessLog(c, next) {
-    const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, outcome: "failed" }
+    const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, tracePlace: 1, outcome: "failed" }
     c.set("exchange", exchange)
     const recorded = record()
     // When the caller leaves, the platform drops what nobody waits for, and with it the event.
@@ -34,18 +45,27 @@ export function createAccessLogStage({ config, nowMs }: Gateway): StageHandler {
         // Hono answers for thrown errors; whatever else is thrown ends here.
         c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
       }
+      platformSpan?.()?.setAttributes(serverSpanAttributes(exchange, c.req.raw, c.res.status))
       if (!config.logsToConsole && buffer === undefined) return
-      const event = createEvent(exchange, c.req.raw, c.res.status, config.version, nowMs())
-      if (config.logsToConsole) console.log(formatEventJson(event))
-      if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
+      const endMs = nowMs()
+      const spans = spansOf(exchange, c.req.raw, c.res.status, endMs)
+      if (spans.length > 0 && c.env.EVENTS !== undefined) buffer?.addSpans(spans, c.env.EVENTS, c.executionCtx)
+      const level = levelOnRecord(levelOfExchange(exchange, c.res.status), exchange.route?.log, exchange.tracePlace)
+      if (level !== undefined) write(createEvent(exchange, c.req.raw, c.res.status, level, config.version, endMs))
       if (exchange.socket !== undefined) c.executionCtx.waitUntil(recordEnd(exchange.socket))
     }
 
     /** The last word on a request that became a WebSocket, once it is closed. */
     async function recordEnd(socket: OpenSocket): Promise<void> {
       const closed = createSocketRecord(exchange, await socket.closed)
-      if (config.logsToConsole) console.log(formatEventJson(closed))
-      if (c.env.EVENTS !== undefined) buffer?.add(closed, c.env.EVENTS, c.executionCtx)
+      // Left out together with the event of its request, unless there is something wrong with it.
+      if (levelOnRecord(closed.level, exchange.route?.log, exchange.tracePlace) !== undefined) write(closed)
+    }
+
+    function write(record: GatewayEvent): void {
+      const event = withAlert(record)
+      if (config.logsToConsole) console.log(formatEventJson(event))
+      if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
     }
   }
 }
@@ -62,10 +82,17 @@ function createSocketRecord({ client, requestId, route, trace }: Exchange, end: 
   })
 }
 
+function levelOfExchange(exchange: Exchange, status: number): AccessEvent["level"] {
+  const { guardUntold, ipLimit, outcome, revocationUnknown } = exchange
+  const isDegraded = ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined
+  return levelOf(outcome, status, isDegraded)
+}
+
 function createEvent(
   exchange: Exchange,
   request: Request,
   status: number,
+  level: AccessEvent["level"],
   configVersion: string,
   nowMs: number,
 ): AccessEvent {
@@ -73,7 +100,6 @@ function createEvent(
     certificate,
     certificateRetiresAtMs,
     client,
-    guardUntold,
     host,
     ipLimit,
     originAttempts,
@@ -85,11 +111,10 @@ function createEvent(
     revocationUnknown,
     route,
   } = exchange
-  const isDegraded = ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: formatInstant(exchange.arrivedMs),
-    level: levelOf(exchange.outcome, status, isDegraded),
+    level,
     event: "request",
     request_id: exchange.requestId,
     trace_id: exchange.trace.traceId,

@@ -1,63 +1,88 @@
 /**
- * The way of an event to the queue, without any request waiting for it.
+ * The way of records to the queue, without any request waiting for them.
  *
- * The first event starts a flush that runs after the response, once `flushMs` have passed; later events join it. What the
- * queue does not take stays for the next flush, within the bounds of `core/event-backlog.ts`.
+ * The first record starts a flush that runs after the response, once `flushMs` have passed; later ones join it. What the
+ * queue does not take stays for the next flush, within the bounds of `core/event-backlog.ts`. What was given up is on the record with the
+ * message after it, with its exact count.
  */
 import { EVENTS_PER_MESSAGE_MAX } from "../core/bounds.ts"
-import { addEvents, EMPTY_BACKLOG, takeMessage } from "../core/event-backlog.ts"
+import { addEvents, addSpans, EMPTY_BACKLOG, isWaiting, takeMessage, type EventBacklog } from "../core/event-backlog.ts"
 import type { GatewayEvent } from "../core/event.ts"
+import { redactText } from "../core/redaction.ts"
+import { sinkRecordOf } from "../core/sink-record.ts"
+import type { Span } from "../core/span.ts"
 import type { EventMessage } from "./event-message.ts"
 
-/** Takes events off those who make them. */
+type Waiter = Pick<ExecutionContext, "waitUntil">
+
+/** Takes records off those who make them. */
 export interface EventBuffer {
   /** Keeps the event and sees to it that it is sent soon. Returns at once and never throws. */
-  add(event: GatewayEvent, queue: Queue<EventMessage>, ctx: Pick<ExecutionContext, "waitUntil">): void
+  add(event: GatewayEvent, queue: Queue<EventMessage>, ctx: Waiter): void
+  /** As `add`, for the spans of one request. */
+  addSpans(spans: readonly Span[], queue: Queue<EventMessage>, ctx: Waiter): void
 }
 
 /** Returns the buffer of one isolate. */
-export function createEventBuffer(flushMs: number): EventBuffer {
+export function createEventBuffer(flushMs: number, nowMs: () => number): EventBuffer {
   let backlog = EMPTY_BACKLOG
   let isFlushing = false
-  /** Events since the last flush began: what waits beyond them has been tried already. */
-  let newEvents = 0
+  /** Records since the last flush began: what waits beyond them has been tried already. */
+  let newRecords = 0
 
   async function flush(queue: Queue<EventMessage>, isFull: boolean): Promise<void> {
     if (!isFull) await scheduler.wait(flushMs)
-    // From here on a new event starts a flush of its own: this one may end before it could join.
+    // From here on a new record starts a flush of its own: this one may end before it could join.
     isFlushing = false
-    newEvents = 0
-    while (backlog.events.length > 0) {
-      const { dropped } = backlog
-      const { events, rest } = takeMessage(backlog)
+    newRecords = 0
+    while (isWaiting(backlog)) {
+      const { dropped, droppedSpans } = backlog
+      const { events, rest, spans } = takeMessage(backlog)
       backlog = rest
+      const told = [...lost("events_not_queued", dropped), ...lost("spans_not_queued", droppedSpans)]
       try {
-        await queue.send({ version: 1, events, dropped })
+        const traced = spans.length === 0 ? {} : { spans }
+        await queue.send({ version: 1, events: [...events, ...told], dropped, ...traced })
       } catch (error) {
-        backlog = addEvents({ events: backlog.events, dropped: backlog.dropped + dropped }, events, "front")
-        console.error(
-          JSON.stringify({
-            level: "error",
-            event: "queue_unavailable",
-            reason: String(error),
-            waiting: backlog.events.length,
-            dropped: backlog.dropped,
-          }),
-        )
+        const counted = {
+          ...backlog,
+          dropped: backlog.dropped + dropped,
+          droppedSpans: backlog.droppedSpans + droppedSpans,
+        }
+        backlog = addSpans(addEvents(counted, events, "front"), spans, "front")
+        logUnavailable(error, backlog)
         return
       }
     }
   }
 
+  function lost(reason: string, count: number): readonly GatewayEvent[] {
+    return count === 0 ? [] : [sinkRecordOf({ kind: "dropped", sink: undefined, reason, count }, nowMs())]
+  }
+
+  function start(count: number, queue: Queue<EventMessage>, ctx: Waiter): void {
+    newRecords += count
+    // A full message goes at once, or a busy isolate would drop records of a queue that takes them.
+    const isFull = newRecords >= EVENTS_PER_MESSAGE_MAX
+    if (isFlushing && !isFull) return
+    isFlushing = true
+    ctx.waitUntil(flush(queue, isFull))
+  }
+
   return {
     add(event, queue, ctx) {
       backlog = addEvents(backlog, [event])
-      newEvents += 1
-      // A full message goes at once, or a busy isolate would drop events of a queue that takes them.
-      const isFull = newEvents >= EVENTS_PER_MESSAGE_MAX
-      if (isFlushing && !isFull) return
-      isFlushing = true
-      ctx.waitUntil(flush(queue, isFull))
+      start(1, queue, ctx)
+    },
+    addSpans(spans, queue, ctx) {
+      backlog = addSpans(backlog, spans)
+      start(spans.length, queue, ctx)
     },
   }
+}
+
+function logUnavailable(error: unknown, { dropped, events, spans }: EventBacklog): void {
+  const reason = redactText(String(error))
+  const waiting = events.length + spans.length
+  console.error(JSON.stringify({ level: "error", event: "queue_unavailable", reason, waiting, dropped }))
 }

@@ -36,7 +36,7 @@ describe("takeMessage()", () => {
   })
 
   test("takes nothing from nothing", () => {
-    expect(takeMessage(EMPTY_BACKLOG)).toEqual({ events: [], rest: EMPTY_BACKLOG })
+    expect(takeMessage(EMPTY_BACKLOG)).toEqual({ events: [], spans: [], rest: EMPTY_BACKLOG })
   })
 
   test.each([

@@ -149,7 +149,7 @@ function createScene() {
   const messages: EventMessage[] = []
   const flushes: Promise<unknown>[] = []
   let isFailing = false
-  const buffer = createEventBuffer(1_000)
+  const buffer = createEventBuffer(1_000, () => 1_798_761_600_000)
   const queue = queueOf((message) => {
     if (isFailing) throw new Error("queue down")
     messages.push(message)
