@@ -78,6 +78,7 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
       )
   }
   console.log(`\n  ${paint("dim", "hosts")} ${[...config.hosts].join(", ")}`)
+  if (config.hasTraces) console.log(`  ${paint("dim", "traces")} ${config.traceRatio * 100} % of those that begin here`)
   // In the order in which they are tried; hosts only where they decide anything.
   const routes = inPriority(config.routes, [...config.hosts])
   const hasHosts = routes.some((route) => route.hosts !== undefined)

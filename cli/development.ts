@@ -15,6 +15,7 @@ import { startEdge } from "../edge/server.ts"
 import { startBank } from "../examples/bank/server.ts"
 import { startIssuer, type Issuer } from "../examples/issuer/server.ts"
 import { startSink } from "../examples/sink/server.ts"
+import type { SinkSpan } from "../examples/sink/traces.ts"
 import type { Config } from "../src/config/config.ts"
 import { normalizeKeyId } from "../src/core/certificate.ts"
 import { ensureAssertionKeys } from "./assertion-keys.ts"
@@ -47,6 +48,8 @@ export interface DevelopmentOptions {
   readonly paint: Paint
   /** Called with every event that reaches the sample sink. */
   readonly onRecord: (event: Readonly<Record<string, unknown>>) => void
+  /** Called with every span that reaches the sample sink; absent: no request is traced. */
+  readonly onSpan?: (span: SinkSpan) => void
   /** Called with what happens beside requests: restarts, reloads, TLS failures. */
   readonly onNotice: (notice: Notice) => void
 }
@@ -106,7 +109,9 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
   }
   try {
     const pki = await ensureDevelopmentPki(environment, config.hosts, options.state)
-    const sink = options.samples ? await startSink({ host: LOOPBACK, port: 0, onRecord: options.onRecord }) : undefined
+    const { onRecord, onSpan } = options
+    const told = onSpan === undefined ? { onRecord } : { onRecord, onSpan }
+    const sink = options.samples ? await startSink({ host: LOOPBACK, port: 0, ...told }) : undefined
     const stopSink = once(async () => sink?.close())
     closers.push(stopSink)
     let edgePort = 0
@@ -131,6 +136,12 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     closers.push(async () => issuer?.close())
     const issuerUrl = issuer && `http://${LOOPBACK}:${issuer.port}`
     const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
+    const sinks = [
+      { kind: "otlp", url: sinkUrl },
+      ...(onSpan === undefined
+        ? []
+        : [{ kind: "otlp", url: `http://${LOOPBACK}:${sink?.port}/v1/traces`, takes: ["traces"] }]),
+    ]
     const crlServer = await startCrlServer(LOOPBACK, pki.crlPath)
     closers.push(() => crlServer.close())
     const assertionKey = randomBytes(32)
@@ -144,7 +155,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
       ORIGINS: withOrigin(withOrigin(vars["ORIGINS"], "bank", bankUrl), ISSUER_ORIGIN, issuerUrl),
       TOKENS: withMember(vars["TOKENS"], ISSUER_TOKENS, { jwks_url: issuerUrl && `${issuerUrl}/jwks` }),
-      ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: [{ kind: "otlp", url: sinkUrl }] }),
+      ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: sinks }),
       // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
       PLATFORM: undefined,
       EDGE_KEY: assertionKey.toString("hex"),
