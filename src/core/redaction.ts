@@ -16,7 +16,7 @@ const ACTIVE = /[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u20
 
 /** Names whose values are secrets, as parameters of a query, a form or a field that an error message quotes. */
 const NAMED_SECRET =
-  /\b((?:access|refresh|id|csrf|session)?_?token|pass(?:word|wd|phrase)?|pin|otp|(?:client_?)?secret|api[_-]?key|(?:client_?)?assertion|auth(?:orization)?|(?:set-)?cookie|code|credentials?|session(?:_?id)?|sid|signature|sig|idempotency-key)(=|: ?)(?!\[redacted\])[^&;,\s"'/]+/gi
+  /\b((?:access|refresh|id|csrf|session)?_?token|pass(?:word|wd|phrase)?|pin|otp|(?:client_?)?secret|api[_-]?key|(?:client_?)?assertion|auth(?:orization)?|(?:set-)?cookie|code|credentials?|session(?:_?id)?|sid|signature|sig|idempotency-key)(=|: )(?!\[redacted\])[^&;,\s"'/]+/gi
 const SCHEME = /\b(bearer|basic|digest|dpop|negotiate)( +)(?!\[redacted\])[^\s"',;]+/gi
 
 /** A JWT or JWE in compact form, whole or cut: its header is JSON, and base64 of "{" and what JSON has next begins in few ways. */

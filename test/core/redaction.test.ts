@@ -25,6 +25,7 @@ describe("redactText() leaves alone", () => {
     "/keys.html/heyJude",
     "2001:db8::7",
     "crl_http_status_404",
+    "guard_open token:sample",
     "日本語",
   ])("%s", (text) => {
     expect(redactText(text)).toBe(text)

@@ -351,6 +351,7 @@ describe("what is told of sinks", () => {
         event: "sink.down",
         sink: `ndjson 127.0.0.1:${fixtures.sinkPort}`,
         reason: "status_503",
+        alert: "sink-down",
       },
     ])
   })
