@@ -90,6 +90,19 @@ function targetsFor(originUrl: string, assertionKey: string) {
       },
     },
     {
+      name: "gateway + traces",
+      does: "the same, with the spans of every request",
+      config: "wrangler.toml",
+      overrides: {
+        ...gateway,
+        GATEWAY: { hosts: ["localhost"], log_flush: "1s" },
+        SINKS: [
+          { kind: "otlp", url: originUrl },
+          { kind: "otlp", url: `${originUrl}/v1/traces`, takes: ["traces"] },
+        ],
+      },
+    },
+    {
       name: "gateway, asking",
       does: "no events; a rate too quick to lend: one object call a request",
       config: "wrangler.toml",
