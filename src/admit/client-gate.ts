@@ -30,6 +30,7 @@ import {
 import { softenLimits, softenVerdict } from "../core/soft-mode.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
 import { sha256Hex } from "../digest.ts"
+import { noteGateSpan } from "../gate/gate-span.ts"
 import { tellGuards, type PassedGuard } from "../gate/guard-outcomes.ts"
 import { holdPlace } from "../gate/place.ts"
 import { remember } from "../memory.ts"
@@ -84,7 +85,7 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
     const asked = isLent
       ? await leases.decide(c, gate.subject, route.cost)
       : await askObject(c, isSoft ? softened(gate) : gate, { id, cost: route.cost })
-    noteSpan(c, askedMs, asked)
+    noteGateSpan(exchange.spans, asked, askedMs, nowMs())
     const verdict = isSoft ? softenVerdict(gate.limits, asked) : asked
     exchange.gate = verdict
     const passed = verdict.standings.flatMap((standing) => {
@@ -158,7 +159,7 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
       const verdict = isLendableGuard(guard)
         ? await leases.decide(c, subject, 1)
         : await askObject(c, { ...gate, subject, takesPlace: false }, { id, cost: 1 })
-      noteSpan(c, askedMs, verdict)
+      noteGateSpan(c.var.exchange.spans, verdict, askedMs, nowMs())
       if (verdict.refusal !== undefined) return verdict.refusal
       const [standing] = verdict.standings
       if (standing !== undefined) passed.push(passedGuard(guard, subject, standing))
@@ -190,25 +191,6 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
       if (keyed.answer.openGuard !== null) return { kind: "ended", reason: `guard_open ${keyed.answer.openGuard}` }
     }
     return HOLDS
-  }
-
-  /** A decision that left the isolate, whoever made the call, is a span of its own. */
-  function noteSpan(c: GatewayContext, startMs: number, { decidedBy, refusal }: GateVerdict): void {
-    if (decidedBy === "local") return
-    const isError = refusal?.kind === "unavailable" || refusal?.kind === "fault"
-    c.var.exchange.spans?.add({
-      name: "client-gate",
-      kind: "client",
-      startMs,
-      endMs: nowMs(),
-      attributes: {
-        "rate_limit.hit": refusal?.kind === "limit",
-        "guard.hit": refusal?.kind === "blocked",
-        ...(refusal?.kind === "blocked" ? { "guard.name": refusal.guard } : {}),
-        ...(isError ? { "error.type": refusal.kind } : {}),
-      },
-      isError,
-    })
   }
 
   /** Returns whether the origin of the route answers badly too often, and puts that on the record. */
