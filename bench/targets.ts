@@ -78,6 +78,14 @@ function variantsFor(originUrl: string, assertionKey: string) {
     { name: "gateway", does: "all stages, one rate, leased; no events", overrides: gateway },
     { name: "gateway + events", does: "the same, with events to the queue", overrides: withEvents },
     {
+      name: "gateway + traces",
+      does: "with events and the spans of every request to the queue",
+      overrides: {
+        ...withEvents,
+        SINKS: [...withEvents.SINKS, { kind: "otlp", url: `${originUrl}/v1/traces`, takes: ["traces"] }],
+      },
+    },
+    {
       name: "gateway + console",
       does: "with events to the queue and to the console",
       overrides: { ...withEvents, GATEWAY: { hosts: ["localhost"] } },

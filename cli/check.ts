@@ -17,6 +17,7 @@ import {
   describeRoute,
   describeServer,
 } from "./describe.ts"
+import { describeSink } from "./describe-records.ts"
 import { findFindings } from "./findings.ts"
 import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import { createPaint, formatTable, printable, type Paint } from "./terminal.ts"
@@ -92,6 +93,7 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
       config.admin?.access?.issuer ?? "-",
     ]),
   )
+  if (config.hasTraces) console.log(`  ${paint("dim", "traces")} ${config.traceRatio * 100} % of those that begin here`)
   // In the order in which they are tried; hosts only where they decide anything.
   const routes = inPriority(config.routes, [...config.hosts])
   const hasHosts = routes.some((route) => route.hosts !== undefined)
@@ -156,15 +158,7 @@ function printConfig(config: Config, nowMs: number, paint: Paint): void {
     ["route", "request up to", "answer up to", "fields changed", "web origins", "redirects", "sockets"],
     routes.flatMap((route) => describeMessages(route)),
   )
-  section(
-    ["sink", "takes", "url", "authorization"],
-    config.sinks.map(({ kind, takes, url, authorizationSecret }) => [
-      kind,
-      [...takes].join(", "),
-      url,
-      authorizationSecret === undefined ? "none" : `secret ${authorizationSecret}`,
-    ]),
-  )
+  section(["sink", "url", "takes", "bodies", "credentials"], config.sinks.map(describeSink))
   // What cannot be seen from here, because only the platform knows it.
   section(["secret", "holds"], requiredSecrets(config))
 }
@@ -185,6 +179,9 @@ function requiredSecrets({ admin, assertion, idempotency, sinks }: Config): read
       `symmetric JWK (sekisho keys --alg A256GCM); ${index === 0 ? "protects idempotency records" : "opens earlier idempotency records"}`,
     ]),
     ...[...authorizations].map((name) => [name, "value of the Authorization field for a sink"]),
+    ...sinks.flatMap(({ headerSecrets }) =>
+      headerSecrets.map(([field, name]) => [name, `value of ${field} for a sink`]),
+    ),
   ]
 }
 

@@ -10,6 +10,7 @@ import { METHODS } from "../src/core/route.ts"
 import { formatSize } from "../src/core/size.ts"
 import { formatDuration } from "../src/core/time.ts"
 import { count } from "./configuration.ts"
+import { describeLog } from "./describe-records.ts"
 
 /** The fields that an origin gets the client's certificate in. */
 const CERTIFICATE_FIELDS: Readonly<Record<Origin["clientCert"], string>> = {
@@ -32,6 +33,7 @@ export function describeRoute(route: Route): readonly string[] {
     limitSets,
     methods,
     needsClientCertificate,
+    log,
     tellsExpiry,
     token,
   } = route
@@ -46,7 +48,8 @@ export function describeRoute(route: Route): readonly string[] {
     describeAction(action) +
       describeKeys(action) +
       (tellsExpiry ? ", tells when the certificate ends" : "") +
-      (isAudited ? ", audit required" : ""),
+      (isAudited ? ", audit required" : "") +
+      describeLog(log),
   ]
 }
 

@@ -5,6 +5,7 @@
 import { existsSync } from "node:fs"
 import { join, relative } from "node:path"
 import { formatEventLine, formatJsonLine } from "../examples/sink/format.ts"
+import { formatSpanLine, type SinkSpan } from "../examples/sink/traces.ts"
 import { formatBase } from "../src/config/resolve-origins.ts"
 import { describeEnd } from "./client-rules.ts"
 import { startDevelopment, type Development, type Notice } from "./development.ts"
@@ -19,6 +20,8 @@ export async function runDev(flags: {
   readonly state: string
   readonly samples: boolean
   readonly json: boolean
+  /** Spans are printed, too. */
+  readonly traces: boolean
 }): Promise<number> {
   const startedMs = performance.now()
   const paint = createPaint(process.stdout)
@@ -27,6 +30,8 @@ export async function runDev(flags: {
     const color = level === "error" ? "red" : level === "warn" ? "yellow" : "dim"
     ;(flags.json ? console.error : console.log)(`  ${paint(color, "·")} ${paint(color, printable(text))}`)
   }
+  const printSpan = (span: SinkSpan): void =>
+    console.log(flags.json ? formatJsonLine({ ...span }) : formatSpanLine(span, { color: isColored }))
   const development = await startDevelopment({
     configFile: flags.config,
     environment: flags.environment,
@@ -36,6 +41,7 @@ export async function runDev(flags: {
     watches: true,
     paint,
     onRecord: (event) => console.log(flags.json ? formatJsonLine(event) : formatEventLine(event, { color: isColored })),
+    ...(flags.traces ? { onSpan: printSpan } : {}),
     onNotice: notice,
   })
   ;(flags.json ? console.error : console.log)(formatBanner(development, flags, paint, performance.now() - startedMs))

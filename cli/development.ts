@@ -15,6 +15,7 @@ import { startEdge } from "../edge/server.ts"
 import { startBank } from "../examples/bank/server.ts"
 import { startIssuer, type Issuer } from "../examples/issuer/server.ts"
 import { startSink } from "../examples/sink/server.ts"
+import type { SinkSpan } from "../examples/sink/traces.ts"
 import type { Config } from "../src/config/config.ts"
 import { normalizeKeyId } from "../src/core/certificate.ts"
 import { adminTokenPath, ensureAdminToken } from "./admin-token.ts"
@@ -49,6 +50,8 @@ export interface DevelopmentOptions {
   readonly paint: Paint
   /** Called with every event that reaches the sample sink. */
   readonly onRecord: (event: Readonly<Record<string, unknown>>) => void
+  /** Called with every span that reaches the sample sink; absent: no request is traced. */
+  readonly onSpan?: (span: SinkSpan) => void
   /** Called with what happens beside requests: restarts, reloads, TLS failures. */
   readonly onNotice: (notice: Notice) => void
 }
@@ -118,6 +121,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
           host: LOOPBACK,
           port: 0,
           onRecord: options.onRecord,
+          onSpan: options.onSpan,
           onTrail: (lines) => appendFile(trailFile, lines, { flush: true }),
         })
       : undefined
@@ -146,6 +150,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
     const issuerUrl = issuer && `http://${LOOPBACK}:${issuer.port}`
     const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
     const trailUrl = sink && `http://${LOOPBACK}:${sink.port}/audit`
+    const spansUrl = sink && options.onSpan && `http://${LOOPBACK}:${sink.port}/v1/traces`
     const crlServer = await startCrlServer(LOOPBACK, pki.crlPath)
     closers.push(() => crlServer.close())
     const assertionKey = randomBytes(32)
@@ -163,7 +168,7 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
       ORIGINS: withOrigin(withOrigin(vars["ORIGINS"], "bank", bankUrl), ISSUER_ORIGIN, issuerUrl),
       TOKENS: withMember(vars["TOKENS"], ISSUER_TOKENS, { jwks_url: issuerUrl && `${issuerUrl}/jwks` }),
-      ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: sampleSinks(sinkUrl, trailUrl) }),
+      ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: sampleSinks(sinkUrl, trailUrl, spansUrl) }),
       // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
       PLATFORM: undefined,
       EDGE_KEY: assertionKey.toString("hex"),
@@ -293,10 +298,11 @@ function withoutSinks(vars: Readonly<Record<string, unknown>>): Readonly<Record<
 }
 
 /** Events and trails go to the sample sink, also where the configuration has no sink for one of them. */
-function sampleSinks(eventsUrl: string, trailUrl: string | undefined): readonly object[] {
+function sampleSinks(eventsUrl: string, trailUrl: string | undefined, spansUrl: string | undefined): readonly object[] {
   return [
     { kind: "otlp", url: eventsUrl },
     { kind: "ndjson", url: trailUrl, takes: ["audit"] },
+    ...(spansUrl === undefined ? [] : [{ kind: "otlp", url: spansUrl, takes: ["traces"] }]),
   ]
 }
 

@@ -303,7 +303,24 @@ function checkAssertions({ assertion, origins, routes }: Config): readonly Findi
 }
 
 function checkSinks(config: Config): readonly Finding[] {
-  if (config.sinks.some(({ takes }) => takes.has("events"))) return []
   const what = config.sinks.length === 0 ? "is empty" : "has none that takes events"
-  return [warning("SINKS", `${what}: events go to the Worker's console only`)]
+  const misled = config.sinks.filter(
+    ({ kind, takes, url }) => kind === "otlp" && takes.has("traces") !== url.endsWith("traces"),
+  )
+  return [
+    ...(config.sinks.some(({ takes }) => takes.has("events"))
+      ? []
+      : [warning("SINKS", `${what}: events go to the Worker's console only`)]),
+    ...(config.traceRatio !== 1 && !config.hasTraces
+      ? [warning("GATEWAY.traces", 'has no effect: no sink has takes = ["traces"]')]
+      : []),
+    ...misled
+      .filter(({ url }) => /\/v1\/(?:logs|traces)$/.test(url))
+      .map(({ takes, url }) => {
+        const text = takes.has("traces")
+          ? "takes traces at a URL for logs"
+          : 'takes events at a URL for traces; takes = ["traces"]'
+        return warning("SINKS", `${url} ${text}`)
+      }),
+  ]
 }

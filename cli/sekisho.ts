@@ -17,6 +17,7 @@ const HELP = `
              --state <dir>      certificates and state (.sekisho)
              --samples          start the sample bank for the origin "bank" and a sample sink
              --json             print events as NDJSON, one line a request
+             --traces           print the spans of requests, too (with --samples)
 
   check    validate the configuration without running it
              --config <file>    wrangler configuration (wrangler.toml)
@@ -76,6 +77,7 @@ async function run(argv: readonly string[]): Promise<number> {
           port: { type: "string", default: "8443" },
           samples: { type: "boolean", default: false },
           json: { type: "boolean", default: false },
+          traces: { type: "boolean", default: false },
         },
       })
       const port = parsePort(values.port)

@@ -180,7 +180,11 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
       const batch = takeBatch(this.#waitingAfter(before.seq), before)
       if (batch.length === 0 || before.retryAtMs > Date.now()) return
       const text = batch.map(({ line }) => `${line}\n`).join("")
-      const delivery = await postToSink(sink, { mediaType: "application/x-ndjson", text }, { ...this.env })
+      const delivery = await postToSink(
+        sink,
+        { mediaType: "application/x-ndjson", text, records: batch.length },
+        { ...this.env },
+      )
       const { alarm, position } = afterDelivery(before, batch, delivery, Date.now(), Math.random())
       this.#sql.exec(WRITE_POSITION, sink.url, JSON.stringify(position))
       if (alarm !== undefined && delivery.kind !== "delivered") this.#complain(alarm, batch, delivery.reason)

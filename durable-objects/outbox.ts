@@ -3,7 +3,9 @@
  * instance ends. Each is offered at least once. Bounded: beyond the bound the oldest are dropped, and it is said how many.
  */
 import { GUARD_RECORDS_MAX } from "../src/core/bounds.ts"
+import { withAlert } from "../src/core/alert.ts"
 import { formatEventJson, type ObjectRecord } from "../src/core/event.ts"
+import { redactText } from "../src/core/redaction.ts"
 
 /** The table that an {@link Outbox} needs: a row of JSON for each record that waits. */
 export const OUTBOX_SCHEMA =
@@ -24,8 +26,9 @@ export class Outbox {
 
   /** Keeps a record in the turn that the caller writes in, and writes it to the console. */
   add(record: ObjectRecord): void {
-    this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(record))
-    console.log(formatEventJson(record))
+    const marked = withAlert(record)
+    this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(marked))
+    console.log(formatEventJson(marked))
   }
 
   /** Offers all waiting records to the queue. Returns false when it did not take them. */
@@ -60,5 +63,5 @@ export class Outbox {
 
 /** Says on the console that something beside a request went wrong. */
 export function logFailure(event: string, reason: unknown): void {
-  console.error(JSON.stringify({ level: "error", event, reason: String(reason) }))
+  console.error(JSON.stringify({ level: "error", event, reason: redactText(String(reason)) }))
 }

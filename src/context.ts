@@ -17,6 +17,7 @@ import type { Tally } from "./core/metrics.ts"
 import type { OutcomeResult } from "./core/outcome.ts"
 import type { GateVerdict } from "./core/gate-verdict.ts"
 import type { ProblemCode } from "./core/problem.ts"
+import type { ChildSpan, SpanAttributes } from "./core/span.ts"
 import type { TraceContext } from "./core/trace-context.ts"
 import type { Close, ClosedBy, Standing, UpgradeDecision } from "./core/websocket.ts"
 
@@ -26,6 +27,10 @@ export interface Exchange {
   /** Set by request-id; may be replaced once by trace. */
   requestId: string
   trace: TraceContext
+  /** Where the trace that was minted for it stands among all (`core/sampling.ts`). */
+  tracePlace: number
+  /** Set while the trace is sampled and some sink takes spans. */
+  spans?: SpanCollector | undefined
   outcome: Outcome
   host?: string
   path?: string
@@ -78,6 +83,19 @@ export interface Exchange {
   /** Exact reason of a refusal or failure, for the event only. */
   reason?: string
 }
+
+/** What left the isolate on behalf of a request, for its trace. */
+export interface SpanCollector {
+  /** Returns an id for a span that somebody else has to know before it ends. */
+  mintId(): string
+  /** Keeps a span that has ended. One that ends after the event of its request is lost. */
+  add(span: EndedSpan): void
+  /** Returns all of them, once. */
+  take(): readonly ChildSpan[]
+}
+
+/** A span that has ended; its id is minted where nobody else has to know it. */
+export type EndedSpan = Omit<ChildSpan, "spanId"> & { readonly spanId?: string }
 
 /** One question about a client that has a socket open. */
 export interface Recheck {
@@ -140,6 +158,13 @@ export interface Gateway {
   readonly recordKeys?: RecordKeys | undefined
   /** Undefined where nobody counts. */
   readonly metrics?: MetricsRecorder | undefined
+  /** Returns the platform's own span of the request while it is traced; undefined where the runtime has no such thing. */
+  readonly platformSpan?: (() => PlatformSpan | undefined) | undefined
+}
+
+/** A span that the platform makes and exports: of it the gateway only adds what it knows. */
+export interface PlatformSpan {
+  setAttributes(attributes: SpanAttributes): void
 }
 
 /** What one isolate counts, and how it tells. */

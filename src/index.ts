@@ -4,16 +4,18 @@
  *
  * An invalid configuration throws while the module loads, so that neither a deployment nor a local start gets past it.
  */
-import { env as environment } from "cloudflare:workers"
+import { env as environment, tracing } from "cloudflare:workers"
 import { AuditTrailObject } from "../durable-objects/audit-trail.ts"
 import { createEmbeddedDirectory } from "./client-directory.ts"
 import { loadConfig, type ConfigError } from "./config/load.ts"
-import type { MetricsRecorder } from "./context.ts"
+import type { PlatformSpan } from "./context.ts"
+import type { AlertCode } from "./core/alert.ts"
+import { redactText } from "./core/redaction.ts"
 import { createFront } from "./front.ts"
 import { createAssertionKeys } from "./keys/assertion-keys.ts"
 import { createRecordKeys } from "./keys/record-keys.ts"
 import { createMetrics } from "./observe/metrics.ts"
-import { deliverBatch } from "./observe/sink.ts"
+import { createSinkDelivery } from "./observe/sink.ts"
 import { createOriginHealth } from "./origin/origin-health.ts"
 import { resolveTrust } from "./platform.ts"
 import { runDuties } from "./scheduled.ts"
@@ -24,11 +26,22 @@ export { IdempotencyLedger } from "../durable-objects/idempotency-ledger.ts"
 export { Metrics } from "../durable-objects/metrics.ts"
 export { RevocationList } from "../durable-objects/revocation-list.ts"
 
+const CONFIG_REJECTED: AlertCode = "config-rejected"
 const loaded = loadConfig({ ...environment })
-if (!loaded.ok)
+if (!loaded.ok) {
+  // Nothing else of this version will ever write: the console is all there is.
+  console.error(
+    JSON.stringify({
+      level: "error",
+      event: "config.rejected",
+      alert: CONFIG_REJECTED,
+      reason: placesOf(loaded.errors),
+    }),
+  )
   throw new Error(
     `Configuration invalid; "npx sekisho check" explains it:\n${loaded.errors.map(formatError).join("\n")}`,
   )
+}
 const { config } = loaded
 const auditSinks = config.sinks.filter(({ takes }) => takes.has("audit"))
 
@@ -53,26 +66,31 @@ const answer = createFront({
   originHealth,
   directory,
   metrics,
+  platformSpan,
   assertionKeys: config.assertion && createAssertionKeys(config.assertion, { ...environment }),
   recordKeys: config.idempotency && createRecordKeys(config.idempotency, { ...environment }),
 })
 
+const deliverBatch = createSinkDelivery(config, nowMs, metrics)
+
 export default {
   fetch: answer,
-  queue: async (batch, env) => {
-    let hasFailed = false
-    const counter: Pick<MetricsRecorder, "add"> = {
-      add(...counted) {
-        hasFailed = true
-        metrics.add(...counted)
-      },
-    }
-    await deliverBatch(batch, config, { ...env }, counter)
-    // Here and now: what a batch leaves for later keeps the next one waiting.
-    if (hasFailed) await metrics.report(env.METRICS)
-  },
+  queue: (batch, env) => deliverBatch(batch, { queue: env.EVENTS, metrics: env.METRICS, secrets: { ...env } }),
   scheduled: ({ scheduledTime }, env) => runDuties({ config, directory, scheduledMs: scheduledTime }, env),
 } satisfies ExportedHandler<Env>
+
+/** The types promise it; a runtime that is older than they are has none. */
+function platformSpan(): PlatformSpan | undefined {
+  const active = (tracing as Partial<Tracing> | undefined)?.getActiveSpan?.()
+  return active?.isTraced === true
+    ? { setAttributes: (attributes) => void active.setAttributes({ ...attributes }) }
+    : undefined
+}
+
+/** Where the errors are; values stay out of records. */
+function placesOf(errors: readonly ConfigError[]): string {
+  return redactText(errors.map(({ path }) => path).join(" "))
+}
 
 function formatError({ path, value, accepted }: ConfigError): string {
   return `  ${path}${value === undefined ? "" : ` = ${value}`}: expected ${accepted}`

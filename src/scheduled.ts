@@ -6,6 +6,7 @@
  */
 import { reviewCertificates } from "./certificate-review.ts"
 import type { Gateway } from "./context.ts"
+import { redactText } from "./core/redaction.ts"
 
 /** What duties know: the gateway's configuration and clients, and when they were due, epoch ms. */
 export interface DutyContext extends Pick<Gateway, "config" | "directory"> {
@@ -30,7 +31,8 @@ export async function runDuties(context: DutyContext, env: Env): Promise<void> {
       try {
         await run(context, env)
       } catch (error) {
-        console.error(JSON.stringify({ level: "error", event: "duty_failed", duty: name, reason: String(error) }))
+        const reason = redactText(String(error))
+        console.error(JSON.stringify({ level: "error", event: "duty_failed", duty: name, reason }))
       }
     }),
   )

@@ -46,7 +46,8 @@ function parseLogRecord(record: unknown): SinkEvent | undefined {
   return Object.fromEntries([...Object.entries(around).filter(([, field]) => field !== undefined), ...attributes])
 }
 
-function parseKeyValues(value: unknown, depth: number): [key: string, value: unknown][] | undefined {
+/** Returns the pairs of a list of attributes, or undefined when it is none. @param depth of nested values that is read */
+export function parseKeyValues(value: unknown, depth: number): [key: string, value: unknown][] | undefined {
   const pairs: [string, unknown][] = []
   for (const pair of listOf(value) ?? [undefined]) {
     if (!isRecord(pair) || typeof pair["key"] !== "string") return undefined
@@ -85,7 +86,7 @@ function parseNanoseconds(value: unknown): string | undefined {
 }
 
 /** A repeated field: absent means empty, anything but a list is undefined. */
-function listOf(value: unknown): readonly unknown[] | undefined {
+export function listOf(value: unknown): readonly unknown[] | undefined {
   if (value === undefined) return []
   return Array.isArray(value) ? value : undefined
 }
@@ -94,6 +95,7 @@ function nonEmpty(value: unknown): string | undefined {
   return typeof value === "string" && value !== "" ? value : undefined
 }
 
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+/** Whether a value is a JSON object. */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value)
 }

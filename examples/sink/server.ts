@@ -1,20 +1,22 @@
 /**
- * The sample log sink: takes the gateway's events in either form that it sends, OTLP/HTTP with JSON or NDJSON, and prints
- * one line per event. Bounded: 4 MiB per request, before and after decompression. A request is taken whole or refused,
+ * The sample sink: takes the gateway's events in every form that it sends, OTLP/HTTP with JSON, NDJSON or as Loki does, and its spans
+ * as OTLP/HTTP with JSON, and prints one line for each. Bounded: 4 MiB per request, before and after decompression. A request is taken whole or refused,
  * so that a sender who repeats a refused one makes no duplicates.
  *
- *   node examples/sink/server.ts --port 4318 [--json]
+ *   node examples/sink/server.ts --port 4318 [--json] [--traces]
  */
 import { fileURLToPath } from "node:url"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import { parseArgs, promisify } from "node:util"
 import { gunzip } from "node:zlib"
 import { formatEventLine, formatJsonLine } from "./format.ts"
+import { parseLokiPush } from "./loki.ts"
 import { parseLogsExport, type SinkEvent } from "./otlp.ts"
+import { formatSpanLine, parseTracesExport, type SinkSpan } from "./traces.ts"
 import { listen, type Listening } from "../listen.ts"
 import { readBody } from "../read-body.ts"
 
-/** Where to listen (port 0 takes any free one), and who is told of each event, in the order of arrival. */
+/** Where to listen (port 0 takes any free one), and who is told of each event and span, in the order of arrival. */
 export interface SinkOptions {
   readonly host: string
   readonly port: number
@@ -24,6 +26,7 @@ export interface SinkOptions {
    * one. They are acknowledged once it resolves. Without it trails are refused.
    */
   readonly onTrail?: ((lines: string) => Promise<void>) | undefined
+  readonly onSpan?: ((span: SinkSpan) => void) | undefined
 }
 
 /** A sink that takes events. */
@@ -44,9 +47,9 @@ const PROBLEMS = {
 
 type ProblemCode = keyof typeof PROBLEMS
 
-/** What came of reading a body: its events and the answer to them, or a refusal. */
+/** What came of reading a body: its events and spans and the answer to them, undefined for one without content, or a refusal. */
 type Intake =
-  | { readonly events: readonly SinkEvent[]; readonly answer: unknown }
+  | { readonly events: readonly SinkEvent[]; readonly spans?: readonly SinkSpan[]; readonly answer: unknown }
   | { readonly problem: ProblemCode; readonly detail: string }
 
 /** One way to send events. */
@@ -59,6 +62,8 @@ interface Door {
 const TRAIL_DOOR = "/audit"
 const DOORS: Readonly<Record<string, Door>> = {
   "/v1/logs": { mediaType: "application/json", read: readLogsExport },
+  "/v1/traces": { mediaType: "application/json", read: readTracesExport },
+  "/loki/api/v1/push": { mediaType: "application/json", read: readLokiPush },
   "/ndjson": { mediaType: "application/x-ndjson", read: readLines },
   [TRAIL_DOOR]: { mediaType: "application/x-ndjson", read: readLines },
 }
@@ -79,7 +84,7 @@ export async function startSink({ host, port, ...takers }: SinkOptions): Promise
 async function take(
   request: IncomingMessage,
   response: ServerResponse,
-  { onRecord, onTrail }: Pick<SinkOptions, "onRecord" | "onTrail">,
+  { onRecord, onSpan, onTrail }: Pick<SinkOptions, "onRecord" | "onSpan" | "onTrail">,
 ): Promise<void> {
   const path = request.url?.split("?", 1)[0] ?? ""
   const isTrail = path === TRAIL_DOOR
@@ -99,7 +104,9 @@ async function take(
   if ("problem" in intake) return sendProblem(response, intake.problem, intake.detail)
   if (isTrail) await onTrail?.(text.endsWith("\n") ? text : `${text}\n`)
   else for (const event of intake.events) onRecord(event)
-  send(response, 200, "application/json", intake.answer)
+  for (const span of intake.spans ?? []) onSpan?.(span)
+  if (intake.answer === undefined) response.writeHead(204).end()
+  else send(response, 200, "application/json", intake.answer)
 }
 
 /** @see https://opentelemetry.io/docs/specs/otlp/ (OTLP/HTTP Response, Partial Success) */
@@ -110,6 +117,22 @@ function readLogsExport(text: string): Intake {
   if (rejected === 0) return { events, answer: { partialSuccess: {} } }
   const errorMessage = "A log record is an object whose attributes are pairs of key and value"
   return { events, answer: { partialSuccess: { rejectedLogRecords: String(rejected), errorMessage } } }
+}
+
+function readTracesExport(text: string): Intake {
+  const traces = parseTracesExport(parseJson(text))
+  if (traces === undefined) return { problem: "body-malformed", detail: "no ExportTraceServiceRequest in JSON" }
+  const { rejected, spans } = traces
+  if (rejected === 0) return { events: [], spans, answer: { partialSuccess: {} } }
+  const errorMessage =
+    "A span has a trace id and a span id in hex, a name, and attributes that are pairs of key and value"
+  return { events: [], spans, answer: { partialSuccess: { rejectedSpans: String(rejected), errorMessage } } }
+}
+
+function readLokiPush(text: string): Intake {
+  const events = parseLokiPush(parseJson(text))
+  if (events === undefined) return { problem: "body-malformed", detail: "no push whose lines are JSON objects" }
+  return { events, answer: undefined }
 }
 
 function readLines(text: string): Intake {
@@ -179,6 +202,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       host: { type: "string", default: "127.0.0.1" },
       port: { type: "string", default: "4318" },
       json: { type: "boolean", default: false },
+      traces: { type: "boolean", default: false },
     },
   })
   const { stdout } = process
@@ -191,7 +215,13 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
       const look = stdout.isTTY ? { color, width: stdout.columns } : { color }
       stdout.write(`${values.json ? formatJsonLine(event) : formatEventLine(event, look)}\n`)
     },
+    onSpan(span) {
+      if (values.traces)
+        stdout.write(`${values.json ? formatJsonLine({ ...span }) : formatSpanLine(span, { color })}\n`)
+    },
   })
-  console.error(`The sample sink takes events at http://${values.host}:${sink.port}/v1/logs and /ndjson`)
+  console.error(
+    `The sample sink takes events at http://${values.host}:${sink.port}/v1/logs, /ndjson and /loki/api/v1/push, spans at /v1/traces`,
+  )
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => void sink.close())
 }

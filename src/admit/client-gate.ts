@@ -30,6 +30,7 @@ import {
 import { softenLimits, softenVerdict } from "../core/soft-mode.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
 import { sha256Hex } from "../digest.ts"
+import { noteGateSpan } from "../gate/gate-span.ts"
 import { tellGuards, type PassedGuard } from "../gate/guard-outcomes.ts"
 import { holdPlace } from "../gate/place.ts"
 import { remember } from "../memory.ts"
@@ -80,9 +81,11 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
     const isSoft = noteHealth(c, route) && route.isSoft
     // Past its limits a client is told so from memory, without a word to its guards: a request that passes all the same asks.
     const isLent = gate.isLent && (!isSoft || gate.own.length === 0)
+    const askedMs = nowMs()
     const asked = isLent
       ? await leases.decide(c, gate.subject, route.cost)
       : await askObject(c, isSoft ? softened(gate) : gate, { id, cost: route.cost })
+    noteGateSpan(exchange.spans, asked, askedMs, nowMs())
     const verdict = isSoft ? softenVerdict(gate.limits, asked) : asked
     exchange.gate = verdict
     const passed = verdict.standings.flatMap((standing) => {
@@ -152,9 +155,11 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
   ): Promise<GateRefusal | undefined> {
     for (const guard of gate.keyed) {
       const subject = await keyedSubjectOf(c, guard, clientId)
+      const askedMs = nowMs()
       const verdict = isLendableGuard(guard)
         ? await leases.decide(c, subject, 1)
         : await askObject(c, { ...gate, subject, takesPlace: false }, { id, cost: 1 })
+      noteGateSpan(c.get("exchange").spans, verdict, askedMs, nowMs())
       if (verdict.refusal !== undefined) return verdict.refusal
       const [standing] = verdict.standings
       if (standing !== undefined) passed.push(passedGuard(guard, subject, standing))

@@ -14,7 +14,9 @@ import type { ScopesByMethod } from "../core/scope.ts"
 import type { TokenTerms } from "../core/access-token.ts"
 import type { HostRoute, HostTable } from "../core/virtual-host.ts"
 import type { WebSocketTerms } from "../core/websocket.ts"
+import type { RouteLog } from "../core/sampling.ts"
 import type { BaseUrl } from "./schema-names.ts"
+import type { TAKES } from "./schema-records.ts"
 
 /** A client, and how its limits differ from those of the others. `place` is where it stands, such as `CLIENTS[2]`. */
 export interface ConfiguredClient extends Client, ClientLimits {
@@ -174,20 +176,20 @@ export interface Route extends HostRoute {
   readonly tellsExpiry: boolean
   /** Nothing is forwarded that is not on the client's audit trail first. */
   readonly isAudited: boolean
+  readonly log: RouteLog
   readonly action: RouteAction
 }
 
-/** What a sink may take. */
-export type SinkContentKind = "events" | "audit"
-
-/** A place that records are pushed to. */
+/** A place that records are pushed to. No other sink has the same kind and URL. */
 export interface Sink {
-  readonly kind: "otlp" | "ndjson"
-  /** At least one. */
-  readonly takes: ReadonlySet<SinkContentKind>
+  readonly kind: "otlp" | "ndjson" | "loki"
   readonly url: string
   /** Name of the Worker secret that holds the Authorization value. */
   readonly authorizationSecret: string | undefined
+  /** Further fields, each with the name of the Worker secret that holds its value. */
+  readonly headerSecrets: readonly (readonly [field: string, secret: string])[]
+  readonly takes: ReadonlySet<(typeof TAKES)[number]>
+  readonly isCompressed: boolean
 }
 
 /** Where administrators are let in, and how they prove who they are: by at least one of the two. */
@@ -207,6 +209,10 @@ export interface Config {
   readonly via: string
   readonly logsToConsole: boolean
   readonly flushMs: number
+  /** Share of the traces begun here that are exported. */
+  readonly traceRatio: number
+  /** Some sink takes traces. */
+  readonly hasTraces: boolean
   /** Send `X-RateLimit-Limit`, `-Remaining` and `-Reset` beside the fields of the draft. */
   readonly hasLegacyFields: boolean
   /** How long before a certificate or an overlap window ends the record warns, ms. */

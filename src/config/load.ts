@@ -19,8 +19,8 @@ import { resolveIdempotencyTerms } from "./resolve-idempotency.ts"
 import { resolveIssuers } from "./resolve-issuers.ts"
 import { reportNameClashes, reportUnpayable, resolveLimitSet } from "./resolve-limits.ts"
 import { reportAssertion, resolveOrigin } from "./resolve-origins.ts"
+import { namesAuditSink, resolveSinks } from "./resolve-records.ts"
 import { resolveRoutes } from "./resolve-routes.ts"
-import { namesAuditSink, resolveSinks } from "./resolve-sinks.ts"
 import { resolveAuthorizationServer } from "./resolve-tokens.ts"
 import { isKnownVariable, SPLIT_ARRAYS, TABLE_NAME, TABLES, variableFamily } from "./schema-names.ts"
 import { SCHEMAS, type Parsed } from "./schema.ts"
@@ -158,6 +158,8 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
       via: gateway.via ?? "sekisho",
       logsToConsole: gateway.console ?? true,
       flushMs: gateway.log_flush ?? EVENT_FLUSH_MS_DEFAULT,
+      traceRatio: gateway.traces?.ratio ?? 1,
+      hasTraces: sinks.some(({ takes }) => takes.has("traces")),
       hasLegacyFields: gateway.legacy_ratelimit ?? false,
       certificateWarningMs: gateway.certificate_warning ?? CERTIFICATE_WARNING_MS_DEFAULT,
       assertion: gateway.assertion,

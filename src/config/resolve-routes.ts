@@ -4,6 +4,7 @@
  * `config/load.ts`.
  */
 import { METHODS } from "../core/route.ts"
+import { LOG_ALL } from "../core/sampling.ts"
 import type { LimitSet } from "../core/limit-set.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
@@ -88,6 +89,7 @@ function resolveRoute(place: string, route: Parsed<"ROUTE">, known: KnownNames, 
     token,
     tellsExpiry,
     isAudited,
+    log: route.log ?? LOG_ALL,
     action,
   }
 }

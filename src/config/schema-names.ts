@@ -125,5 +125,10 @@ export const jwksUrl = text(
 export const secretName = (holds: string): Schema<string> =>
   text(`the name of a Worker secret, such as ${holds}`, (input) => {
     if (isKnownVariable(input)) return { refused: "a name that does not begin like a variable of the configuration" }
-    return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) ? input : undefined
+    return isSecretName(input) ? input : undefined
   })
+
+/** Returns whether a Worker secret may have this name. */
+export function isSecretName(input: string): boolean {
+  return /^[A-Z][A-Z0-9_]{0,63}$/.test(input) && !isKnownVariable(input)
+}

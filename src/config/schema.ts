@@ -64,6 +64,7 @@ import {
   sinkUrl,
 } from "./schema-names.ts"
 import { originBinding, originBreaker, originUrls, retryStatuses } from "./schema-origins.ts"
+import { headerSecrets, routeLog, sinkTakes, traces } from "./schema-records.ts"
 import { acceptedBy, flag, integer, list, oneOf, type Schema, table, text, textEntries, value } from "./schema-parts.ts"
 import {
   clientClaim,
@@ -188,6 +189,7 @@ export const SCHEMAS = {
     ),
     console: v.exactOptional(flag()),
     log_flush: v.exactOptional(duration(10, EVENT_FLUSH_MS_MAX, "1s")),
+    traces: v.exactOptional(traces),
     legacy_ratelimit: v.exactOptional(flag()),
     certificate_warning: v.exactOptional(duration(DAY_MS, CERTIFICATE_WARNING_MS_MAX, "30d")),
     assertion: v.exactOptional(
@@ -307,15 +309,16 @@ export const SCHEMAS = {
     forward_headers: v.exactOptional(list("header field names", headerName, 0)),
     websocket: v.exactOptional(webSocket),
     idempotency: v.exactOptional(routeIdempotency),
+    log: v.exactOptional(routeLog),
     ...messages,
   }),
   SINK: table("a sink", {
-    kind: oneOf("otlp", "ndjson"),
+    kind: oneOf("otlp", "ndjson", "loki"),
     url: sinkUrl,
-    takes: v.exactOptional(
-      list('a list of what it takes, "events" or "audit", such as ["audit"]', oneOf("events", "audit")),
-    ),
+    takes: v.exactOptional(sinkTakes),
     authorization_secret: v.exactOptional(secretName('"SINK_AUTHORIZATION", that holds the Authorization value')),
+    header_secrets: v.exactOptional(headerSecrets),
+    gzip: v.exactOptional(flag()),
   }),
 } as const
 

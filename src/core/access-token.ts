@@ -215,7 +215,7 @@ export function decideUse(facts: TokenFacts, terms: TokenTerms, presentation: Pr
   if (confirmation.kind === "none" && terms.isCertificateBound) return no("token-binding-mismatch", "cnf_missing")
   // Both are public values, so comparing them takes no care about time.
   if (confirmation.kind === "certificate" && confirmation.fingerprint !== fingerprint)
-    return no("token-binding-mismatch", `cnf_mismatch token=${confirmation.fingerprint} presented=${fingerprint}`)
+    return no("token-binding-mismatch", `cnf_mismatch bound=${confirmation.fingerprint} presented=${fingerprint}`)
   if (terms.clientClaim === null) return { ok: true }
   if (clientId === null) return no("token-client-mismatch", "client_missing")
   return oauthClients.has(clientId) ? { ok: true } : no("token-client-mismatch", `client_mismatch ${forLog(clientId)}`)

@@ -7,7 +7,7 @@
  * delivered. Texts are cut before they come here or here; a record holds no query, header value or body. Pure and total.
  */
 import { AUDIT_ID_LENGTH_MAX, EVENT_VALUE_LENGTH_MAX } from "./bounds.ts"
-import { cutValue, formatEventJson, formatInstant } from "./event.ts"
+import { formatEventJson, formatInstant } from "./event.ts"
 import { isCount, isJsonObject, isPositiveInteger, membersOf, parseJson } from "./untrusted.ts"
 
 /** What a record is about. */
@@ -196,9 +196,15 @@ function cutTexts(members: Readonly<Record<string, unknown>>): Readonly<Record<s
   return Object.fromEntries(
     Object.entries(members).map(([name, member]) => [
       name,
-      typeof member === "string" ? cutValue(member) : isJsonObject(member) ? cutTexts(member) : member,
+      typeof member === "string" ? cutText(member) : isJsonObject(member) ? cutTexts(member) : member,
     ]),
   )
+}
+
+/** Who drafts has masked what strangers wrote; here it is only bounded, and half a surrogate pair becomes U+FFFD. */
+function cutText(text: string): string {
+  const cut = text.length <= EVENT_VALUE_LENGTH_MAX ? text : `${text.slice(0, EVENT_VALUE_LENGTH_MAX - 1)}…`
+  return cut.toWellFormed()
 }
 
 function isText(value: unknown): value is string {

@@ -55,6 +55,9 @@ export const EVENTS_PER_MESSAGE_MAX = 100
 export const EVENT_MESSAGE_BYTES_MAX = 96_000
 /** Events one isolate holds while the queue does not take them; beyond it the oldest are dropped and counted. */
 export const EVENT_BACKLOG_MAX = 2_000
+/** Spans one isolate holds likewise, and those of one request: a request has about three. */
+export const SPAN_BACKLOG_MAX = 2_000
+export const SPANS_PER_REQUEST_MAX = 32
 /** Longest time an event waits in an isolate, in ms. */
 export const EVENT_FLUSH_MS_MAX = 5_000
 export const EVENT_FLUSH_MS_DEFAULT = 1_000
@@ -63,6 +66,10 @@ export const EVENT_VALUE_LENGTH_MAX = 1_024
 /** Wait for a sink in ms, and the octets of its answer that are read before it is cancelled. */
 export const SINK_TIMEOUT_MS = 10_000
 export const SINK_RESPONSE_BYTES_MAX = 65_536
+/** Smallest body for a sink that is compressed, in octets: below it there is nothing to gain. */
+export const SINK_GZIP_BYTES_MIN = 1_024
+/** Posts for one message and sink at most. One bad record among a hundred is found with fifteen. */
+export const SINK_POSTS_MAX = 32
 /** Longest delay before a batch is offered to a sink again, in seconds, whatever its Retry-After says. */
 export const SINK_RETRY_SECONDS_MAX = 600
 /** Size of one Worker variable on the platform in octets, and the share of it that `sekisho check` warns at. */

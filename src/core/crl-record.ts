@@ -2,7 +2,8 @@
  * What the record says about the revocation list of a CA: a new one is in force, an attempt to get one has failed, or the
  * one in force is over. Pure and total; called by the object `RevocationList`.
  */
-import { cutValue, formatInstant, type CrlRecord } from "./event.ts"
+import { formatInstant, type CrlRecord } from "./event.ts"
+import { redactText } from "./redaction.ts"
 import type { StoredList } from "./revocation.ts"
 
 /** What happened. `failed` carries the exact reason and how many failures in a row it is. */
@@ -24,7 +25,7 @@ export function crlRecordOf(
     level: kind === "refreshed" ? "info" : kind === "failed" ? "warn" : "error",
     event: `crl.${kind}`,
     issuer,
-    ...(kind === "failed" ? { reason: cutValue(occurrence.reason), failures: occurrence.failures } : {}),
+    ...(kind === "failed" ? { reason: redactText(occurrence.reason), failures: occurrence.failures } : {}),
     ...(list === null
       ? {}
       : {

@@ -1,19 +1,28 @@
 /**
- * Events that wait in an isolate for the queue: what to send next, what to give up.
+ * Records that wait in an isolate for the queue: what to send next, what to give up.
  *
  * Bounded in number and in the size of a message. When the queue does not take them, the oldest are given up and counted;
- * a request never waits for its event. Pure; driven by `observe/event-buffer.ts`.
+ * a request never waits for its event. Spans wait behind events, and push none of them out. Pure; driven by `observe/event-buffer.ts`.
  */
-import { EVENT_BACKLOG_MAX, EVENT_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX } from "./bounds.ts"
+import { EVENT_BACKLOG_MAX, EVENT_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, SPAN_BACKLOG_MAX } from "./bounds.ts"
 import type { GatewayEvent } from "./event.ts"
+import type { Span } from "./span.ts"
 
-/** Waiting events, oldest first, and how many were given up since the last message that left. */
+/** Waiting records, oldest first, and how many were given up since the last message that left. */
 export interface EventBacklog {
   readonly events: readonly GatewayEvent[]
+  readonly spans: readonly Span[]
   readonly dropped: number
+  readonly droppedSpans: number
 }
 
-export const EMPTY_BACKLOG: EventBacklog = { events: [], dropped: 0 }
+/** What one message carries. */
+export interface Batch {
+  readonly events: readonly GatewayEvent[]
+  readonly spans: readonly Span[]
+}
+
+export const EMPTY_BACKLOG: EventBacklog = { events: [], spans: [], dropped: 0, droppedSpans: 0 }
 
 /** Returns the backlog with events appended (or put back in front), the oldest dropped beyond the bound. */
 export function addEvents(
@@ -21,27 +30,61 @@ export function addEvents(
   events: readonly GatewayEvent[],
   where: "back" | "front" = "back",
 ): EventBacklog {
-  const all = where === "back" ? [...backlog.events, ...events] : [...events, ...backlog.events]
-  const excess = Math.max(0, all.length - EVENT_BACKLOG_MAX)
-  return { events: all.slice(excess), dropped: backlog.dropped + excess }
+  const { kept, excess } = join(backlog.events, events, where, EVENT_BACKLOG_MAX)
+  return { ...backlog, events: kept, dropped: backlog.dropped + excess }
+}
+
+/** As {@link addEvents}, for spans. */
+export function addSpans(
+  backlog: EventBacklog,
+  spans: readonly Span[],
+  where: "back" | "front" = "back",
+): EventBacklog {
+  const { kept, excess } = join(backlog.spans, spans, where, SPAN_BACKLOG_MAX)
+  return { ...backlog, spans: kept, droppedSpans: backlog.droppedSpans + excess }
+}
+
+function join<T>(
+  waiting: readonly T[],
+  added: readonly T[],
+  where: "back" | "front",
+  max: number,
+): { readonly kept: readonly T[]; readonly excess: number } {
+  const all = where === "back" ? [...waiting, ...added] : [...added, ...waiting]
+  const excess = Math.max(0, all.length - max)
+  return { kept: all.slice(excess), excess }
+}
+
+/** Returns whether anything waits. */
+export function isWaiting({ events, spans }: EventBacklog): boolean {
+  return events.length + spans.length > 0
 }
 
 /**
- * Returns the events of the next message and the rest: as many as both bounds allow, at least one. Octets are counted so
+ * Returns the records of the next message and the rest: as many as both bounds allow, at least one. Octets are counted so
  * that neither way of the queue to encode a message needs more: JSON in UTF-8 takes up to three for a character, a
  * structured clone up to two for every character of a string that is not all Latin-1.
  */
-export function takeMessage(backlog: EventBacklog): {
-  readonly events: readonly GatewayEvent[]
-  readonly rest: EventBacklog
-} {
+export function takeMessage(backlog: EventBacklog): Batch & { readonly rest: EventBacklog } {
   let bytes = 0
   let count = 0
-  for (const event of backlog.events) {
-    const json = JSON.stringify(event)
-    bytes += json.length * 2 + (json.match(/[^\0-\x7f]/g)?.length ?? 0)
-    if (count > 0 && (count >= EVENTS_PER_MESSAGE_MAX || bytes > EVENT_MESSAGE_BYTES_MAX)) break
-    count += 1
+  const take = (records: readonly object[]): number => {
+    let taken = 0
+    for (const record of records) {
+      const json = JSON.stringify(record)
+      bytes += json.length * 2 + (json.match(/[^\0-\x7f]/g)?.length ?? 0)
+      if (count > 0 && (count >= EVENTS_PER_MESSAGE_MAX || bytes > EVENT_MESSAGE_BYTES_MAX)) break
+      count += 1
+      taken += 1
+    }
+    return taken
   }
-  return { events: backlog.events.slice(0, count), rest: { events: backlog.events.slice(count), dropped: 0 } }
+  const events = take(backlog.events)
+  // What did not fit goes first next time: nothing overtakes it.
+  const spans = events < backlog.events.length ? 0 : take(backlog.spans)
+  return {
+    events: backlog.events.slice(0, events),
+    spans: backlog.spans.slice(0, spans),
+    rest: { ...EMPTY_BACKLOG, events: backlog.events.slice(events), spans: backlog.spans.slice(spans) },
+  }
 }

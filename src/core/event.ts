@@ -1,11 +1,12 @@
 /**
  * The canonical event: what the record says about one request.
  *
- * The type is closed; every field that may leave the gateway is named here, in the order in which it is written. Values
- * are cut and escaped in one place, so that no caller can forge a line, colour a terminal or fill a disk. Pure; made by
+ * The type is closed; every field that may leave the gateway is named here, in the order in which it is written. Texts of
+ * strangers are cut and masked in one place (`core/redaction.ts`), and lines escaped in another (here), so that no caller can forge a line,
+ * colour a terminal or fill a disk. Pure; made by
  * the `access-log` stage, carried by the queue, turned into a sink's format at the other end.
  */
-import { EVENT_VALUE_LENGTH_MAX } from "./bounds.ts"
+import type { AlertCode } from "./alert.ts"
 import { effectiveTimeMs } from "./clock.ts"
 import type { IdempotencyOutcome } from "./idempotency-ledger.ts"
 import type { ProblemCode } from "./problem.ts"
@@ -20,8 +21,11 @@ export type Outcome = "forwarded" | "answered" | "refused" | "aborted" | "failed
 export interface AccessEvent {
   /** RFC 3339 with milliseconds, UTC: when the request arrived. */
   readonly timestamp: string
-  readonly level: "info" | "warn" | "error"
+  /** Debug where the route says so, of requests that went well. */
+  readonly level: "debug" | "info" | "warn" | "error"
   readonly event: "request"
+  /** Set where somebody should be told (`core/alert.ts`); likewise in other records. */
+  readonly alert?: AlertCode
   readonly request_id: string
   readonly trace_id: string
   readonly span_id: string
@@ -89,6 +93,7 @@ export interface GuardRecord {
   readonly timestamp: string
   readonly level: "info" | "warn"
   readonly event: "guard.opened" | "guard.closed"
+  readonly alert?: AlertCode
   /** Name of the guard. */
   readonly guard: string
   /** Whom it counts for. A client by its id; the value of an address or field is not written, only that it is one. */
@@ -111,6 +116,7 @@ export interface CertificateRecord {
   /** An error in the last week. */
   readonly level: "warn" | "error"
   readonly event: "certificate.expiring"
+  readonly alert?: AlertCode
   readonly client_id: string
   /** What ends first: the certificate's own validity, or the overlap window of the rule that matches it. */
   readonly ends: "validity" | "overlap"
@@ -134,6 +140,7 @@ export interface CrlRecord {
   readonly timestamp: string
   readonly level: "info" | "warn" | "error"
   readonly event: "crl.refreshed" | "crl.failed" | "crl.stale"
+  readonly alert?: AlertCode
   /** Configured name of the CA. */
   readonly issuer: string
   /** Why an attempt failed, and how many have failed in a row. */
@@ -154,6 +161,7 @@ export interface SocketRecord {
   readonly timestamp: string
   readonly level: "info" | "warn"
   readonly event: "websocket.closed"
+  readonly alert?: AlertCode
   /** Those of the request that opened it. */
   readonly request_id: string
   readonly trace_id: string
@@ -174,11 +182,28 @@ export interface SocketRecord {
   readonly bytes_out: number
 }
 
+/**
+ * The way of records to a sink: it is down (once for each outage and isolate) or back, has received records and not taken them, finds fault
+ * with some, or an isolate had to give some up.
+ */
+export interface SinkRecord {
+  /** RFC 3339 with milliseconds, UTC: when it was noticed. */
+  readonly timestamp: string
+  readonly level: "info" | "error"
+  readonly event: "sink.down" | "sink.up" | "sink.dropped" | "sink.rejected"
+  readonly alert?: AlertCode
+  /** Kind and host of the sink; absent when records were given up before any sink was asked. */
+  readonly sink?: string
+  readonly reason?: string
+  /** How many records it is about. */
+  readonly records?: number
+}
+
 /** What an object puts on the record by itself, beside any request. */
 export type ObjectRecord = GuardRecord | CertificateRecord | CrlRecord
 
 /** Everything that goes through the queue to the sinks. */
-export type GatewayEvent = AccessEvent | SocketRecord | ObjectRecord
+export type GatewayEvent = AccessEvent | SocketRecord | ObjectRecord | SinkRecord
 
 /**
  * Returns the level of an event: what the gateway or the origin got wrong is an error; what was refused, and what passed
@@ -195,12 +220,6 @@ export function levelOf(outcome: Outcome, status: number, isDegraded = false): A
  */
 export function formatInstant(ms: number): string {
   return new Date(effectiveTimeMs(0, ms)).toISOString()
-}
-
-/** Returns the text cut to the bound, marked when it was cut; half a surrogate pair becomes U+FFFD, so it is valid UTF-8. */
-export function cutValue(text: string): string {
-  const cut = text.length <= EVENT_VALUE_LENGTH_MAX ? text : `${text.slice(0, EVENT_VALUE_LENGTH_MAX - 1)}…`
-  return cut.toWellFormed()
 }
 
 /** Characters that JSON leaves bare and a terminal or a line reader acts on: DEL, C1, line separators, bidi controls. */

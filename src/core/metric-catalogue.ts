@@ -146,6 +146,12 @@ export const METRIC_FAMILIES = {
     labels: [],
     seriesMax: 1,
   },
+  sekisho_spans_dropped: {
+    type: "counter",
+    help: "Spans that were given up, because the queue did not take them.",
+    labels: [],
+    seriesMax: 1,
+  },
   sekisho_sink_failures: {
     type: "counter",
     help: "Deliveries that a sink did not take, by its place in SINKS and its kind.",

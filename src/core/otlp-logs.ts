@@ -8,6 +8,7 @@ import type { GatewayEvent } from "./event.ts"
 
 /** SeverityNumber of each level. @see OpenTelemetry logs data model, SeverityNumber */
 const SEVERITY: ReadonlyMap<string, number> = new Map([
+  ["debug", 5],
   ["info", 9],
   ["warn", 13],
   ["error", 17],
@@ -30,11 +31,16 @@ export function formatOtlpLogs(events: readonly GatewayEvent[], serviceVersion: 
   return {
     resourceLogs: [
       {
-        resource: { attributes: [attribute("service.name", "sekisho"), attribute("service.version", serviceVersion)] },
+        resource: resourceOf(serviceVersion),
         scopeLogs: [{ scope: { name: "sekisho.access-log" }, logRecords: events.map(logRecord) }],
       },
     ],
   }
+}
+
+/** Returns who exports. */
+export function resourceOf(serviceVersion: string): { readonly attributes: readonly unknown[] } {
+  return { attributes: [attribute("service.name", "sekisho"), attribute("service.version", serviceVersion)] }
 }
 
 function logRecord(event: GatewayEvent): unknown {
@@ -61,13 +67,15 @@ function bodyOf(event: GatewayEvent): string {
   if (event.event === "request") return `${event.method} ${event.path ?? "-"} ${event.status}`
   if (event.event === "certificate.expiring") return `${event.event} ${event.client_id} ${event.days_left}`
   if (event.event === "websocket.closed") return `${event.event} ${event.client_id ?? "-"} ${event.code}`
+  if ("sink" in event || "records" in event) return `${event.event} ${event.sink ?? "-"}`
   if ("issuer" in event) return `${event.event} ${event.issuer}`
   if (name === "guard.opened" || name === "guard.closed")
     return `${name} ${event.guard} ${event.client_id ?? event.key_kind}`
   return name ?? "-"
 }
 
-function attribute(key: string, value: unknown): { readonly key: string; readonly value: AnyValue } {
+/** Returns an attribute with its value typed. */
+export function attribute(key: string, value: unknown): { readonly key: string; readonly value: AnyValue } {
   if (typeof value === "string") return { key, value: { stringValue: value } }
   if (typeof value === "boolean") return { key, value: { boolValue: value } }
   if (typeof value !== "number") return { key, value: { stringValue: JSON.stringify(value) ?? "" } }

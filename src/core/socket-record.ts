@@ -2,7 +2,8 @@
  * What the record says when a WebSocket has ended: who closed it and how, and how much went through. The reason that a peer
  * gives is its own text and is not written; the gateway's own reason is. Pure and total; called by the stage `access-log`.
  */
-import { cutValue, formatInstant, type SocketRecord } from "./event.ts"
+import { formatInstant, type SocketRecord } from "./event.ts"
+import { redactText } from "./redaction.ts"
 import type { ClosedBy } from "./websocket.ts"
 
 /** The end of a socket, and the request that it came from. Instants are epoch ms. */
@@ -37,11 +38,11 @@ export function socketRecordOf(facts: SocketFacts): SocketRecord {
     trace_id: facts.traceId,
     span_id: facts.spanId,
     ...(clientId === undefined ? {} : { client_id: clientId }),
-    ...(route === undefined ? {} : { route: cutValue(route) }),
+    ...(route === undefined ? {} : { route: redactText(route) }),
     ...(origin === undefined ? {} : { origin }),
     closed_by: facts.closedBy,
     code: code ?? 1005,
-    ...(reason === undefined ? {} : { reason: cutValue(reason) }),
+    ...(reason === undefined ? {} : { reason: redactText(reason) }),
     duration_ms: Math.max(0, facts.closedMs - facts.openedMs),
     messages_in: facts.messagesIn,
     bytes_in: facts.bytesIn,

@@ -35,13 +35,15 @@ const MEMBER = /^[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,2
  * Returns a new trace that this gateway starts.
  *
  * @param random at least 24 random octets
+ * @param sample decides by the trace id whether the trace is sampled; by default it is
  */
-export function startTrace(random: Uint8Array): TraceContext {
+export function startTrace(random: Uint8Array, sample: (traceId: string) => boolean = () => true): TraceContext {
+  const traceId = hexId(random.subarray(0, 16))
   return {
-    traceId: hexId(random.subarray(0, 16)),
+    traceId,
     spanId: hexId(random.subarray(16, 24)),
     parentSpanId: undefined,
-    flags: SAMPLED | RANDOM,
+    flags: sample(traceId) ? SAMPLED | RANDOM : RANDOM,
     tracestate: undefined,
   }
 }
@@ -62,6 +64,11 @@ export function continueTrace(own: TraceContext, traceparent: string | null, tra
     flags: parent.flags & (SAMPLED | RANDOM),
     tracestate: tracestate === null ? undefined : parseTracestate(tracestate),
   }
+}
+
+/** Returns whether somebody records the trace: the caller where it is continued, else this gateway decides. */
+export function isTraceSampled({ flags }: TraceContext): boolean {
+  return (flags & SAMPLED) !== 0
 }
 
 /** Returns the traceparent field of a trace: always version 00. */

@@ -15,10 +15,11 @@ import { isRepeatable } from "../core/origin-choice.ts"
 import { matchHostRoute } from "../core/virtual-host.ts"
 import { chosenProtocol, handshakeFields } from "../core/websocket.ts"
 import { signAssertion } from "../origin/assertion.ts"
+import { traceAttempts } from "../origin/attempt-span.ts"
 import { limitBody } from "../origin/body-counter.ts"
 import { limitBodyTime } from "../origin/body-deadline.ts"
 import { decideRequestCors, setCorsFields } from "../origin/cors.ts"
-import { exchangeWithOrigin, type Exchanged, type ExchangeParts } from "../origin/exchange.ts"
+import { exchangeWithOrigin, type Ended, type Exchanged, type ExchangeParts } from "../origin/exchange.ts"
 import { createGatewayFields, createOriginRequest } from "../origin/request.ts"
 import { createCallerResponse, createSwitchingResponse } from "../origin/response.ts"
 import { openBridge } from "../origin/websocket.ts"
@@ -127,13 +128,15 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
       isLate = true
       deadline.abort()
     }, origin.timeoutMs)
+    const ended = (): Ended | undefined =>
+      isTooLarge ? "too-large" : isLate ? "late" : caller?.aborted === true ? "caller-gone" : undefined
     const exchanged = await exchangeWithOrigin({
       origin,
       health: originHealth,
       isRepeatable: isRepeatable(method, body !== null, origin.retry),
       prepare: (url) => createOriginRequest(c.req.raw, exchange, baseOf(url), action, { body: sent, fields, signal }),
-      ask,
-      ended: () => (isTooLarge ? "too-large" : isLate ? "late" : caller?.aborted === true ? "caller-gone" : undefined),
+      ask: traceAttempts(exchange, origin.name, ask, ended, nowMs),
+      ended,
       startedMs,
       nowMs,
       onAttempt: () => (exchange.originAttempts = (exchange.originAttempts ?? 0) + 1),

@@ -6,7 +6,7 @@
  * an answer too and lives as long, so that an object which is down is not called by every request. Never throws; one per
  * isolate.
  */
-import type { Gateway, GatewayContext } from "../context.ts"
+import type { EndedSpan, Gateway, GatewayContext } from "../context.ts"
 import { REVOCATION_TIMEOUT_MS, REVOCATION_VERDICT_MS, REVOCATION_VERDICTS_MAX } from "../core/bounds.ts"
 import type { RevocationAnswer, RevocationSource } from "../core/revocation.ts"
 import { LATE, withDeadline } from "../deadline.ts"
@@ -45,14 +45,24 @@ export function createRevocationVerdicts({ nowMs }: Pick<Gateway, "nowMs">): Rev
       if (known !== undefined && ageMs >= 0 && ageMs < REVOCATION_VERDICT_MS)
         return known.answer ?? withDeadline(known.coming, REVOCATION_TIMEOUT_MS).then(unlessLate)
       verdicts.delete(key)
+      const askedAtMs = nowMs()
       const coming = askObject(c, serial, source)
-      const verdict: Verdict = { askedAtMs: nowMs(), answer: undefined, coming }
+      const { spans } = c.get("exchange")
+      if (spans !== undefined) void coming.then((answer) => spans.add(spanOf(answer, askedAtMs, nowMs())))
+      const verdict: Verdict = { askedAtMs, answer: undefined, coming }
       remember(verdicts, key, verdict, REVOCATION_VERDICTS_MAX)
       // The request that asked may be gone before the answer is there; those that joined it still wait.
       c.executionCtx.waitUntil(coming)
       return coming.then((answer) => (verdict.answer = answer))
     },
   }
+}
+
+/** The call of a CA's object in the trace of the request that made it. */
+function spanOf(answer: RevocationAnswer, startMs: number, endMs: number): EndedSpan {
+  const isError = answer === "unavailable"
+  const attributes = isError ? { "error.type": "unavailable" } : {}
+  return { name: "revocation-list", kind: "client", startMs, endMs, attributes, isError }
 }
 
 /** A request that joined another's call must not wait for one that has vanished with its request. */

@@ -1,28 +1,33 @@
 /**
- * Stage `access-log`: one canonical event per request, whatever the outcome.
+ * Stage `access-log`: one canonical event per request, whatever the outcome, unless its route leaves out what went well; and
+ * the spans of requests whose trace is sampled.
  *
- * The event is made when the response header is ready. It goes to the console as one line of JSON and to the buffer that
+ * Both are made when the response header is ready. The event goes to the console as one line of JSON and to the buffer that
  * feeds the queue; neither can delay or fail the request. The request is counted in the metrics in the same place.
  */
 import type { Exchange, Gateway, OpenSocket, SocketEnd, StageHandler } from "../context.ts"
+import { withAlert } from "../core/alert.ts"
 import { METRIC_GAUGE_MS } from "../core/bounds.ts"
 import { daysLeft } from "../core/certificate.ts"
 import {
-  cutValue,
   formatEventJson,
   formatInstant,
   levelOf,
   type AccessEvent,
+  type GatewayEvent,
   type SocketRecord,
 } from "../core/event.ts"
 import { decisivePolicy } from "../core/gate-verdict.ts"
 import { observeRequest, type RequestFacts } from "../core/metrics.ts"
+import { redactText } from "../core/redaction.ts"
+import { levelOnRecord } from "../core/sampling.ts"
 import { socketRecordOf } from "../core/socket-record.ts"
 import { rawPathOf } from "../core/target.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { refuse } from "../reply.ts"
 import type { AuditTrails } from "./audit-trails.ts"
 import { createEventBuffer } from "./event-buffer.ts"
+import { serverSpanAttributes, spansOf } from "./span-collector.ts"
 
 const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, tracestate: undefined } as const
 
@@ -32,15 +37,15 @@ const NO_TRACE = { traceId: "", spanId: "", parentSpanId: undefined, flags: 0, t
  * @param trails undefined where no request is a client's
  */
 export function createAccessLogStage(
-  { config, metrics, nowMs }: Gateway,
+  { config, metrics, nowMs, platformSpan }: Gateway,
   _?: unknown,
   trails?: Pick<AuditTrails, "note">,
 ): StageHandler {
-  const hasSink = config.sinks.some(({ takes }) => takes.has("events"))
-  const buffer = hasSink ? createEventBuffer(config.flushMs, metrics) : undefined
+  const hasSink = config.sinks.some(({ takes }) => takes.has("events") || takes.has("traces"))
+  const buffer = hasSink ? createEventBuffer(config.flushMs, nowMs, metrics) : undefined
   let openSockets = 0
   return async function accessLog(c, next) {
-    const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, outcome: "failed" }
+    const exchange: Exchange = { arrivedMs: nowMs(), requestId: "", trace: NO_TRACE, tracePlace: 1, outcome: "failed" }
     c.set("exchange", exchange)
     const recorded = record()
     // When the caller leaves, the platform drops what nobody waits for, and with it the event.
@@ -55,16 +60,19 @@ export function createAccessLogStage(
         c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
       }
       const endedMs = nowMs()
-      if (exchange.socket !== undefined) c.executionCtx.waitUntil(watchSocket(exchange.socket))
+      const { socket } = exchange
+      if (socket !== undefined) c.executionCtx.waitUntil(watchSocket(socket))
       if (metrics !== undefined) {
         observeRequest(factsOf(exchange, c.req.raw.method, c.res.status, endedMs), metrics)
         metrics.reportSoon(c.env.METRICS, c.executionCtx)
       }
       trails?.note(c)
+      platformSpan?.()?.setAttributes(serverSpanAttributes(exchange, c.req.raw, c.res.status))
       if (!config.logsToConsole && buffer === undefined) return
-      const event = createEvent(exchange, c.req.raw, c.res.status, config.version, endedMs)
-      if (config.logsToConsole) console.log(formatEventJson(event))
-      if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
+      const spans = spansOf(exchange, c.req.raw, c.res.status, endedMs)
+      if (spans.length > 0 && c.env.EVENTS !== undefined) buffer?.addSpans(spans, c.env.EVENTS, c.executionCtx)
+      const level = levelOnRecord(levelOfExchange(exchange, c.res.status), exchange.route?.log, exchange.tracePlace)
+      if (level !== undefined) write(createEvent(exchange, c.req.raw, c.res.status, level, config.version, endedMs))
     }
 
     /** Counts a WebSocket while it is open, then records its end. An isolate that is silent for long counts for nothing. */
@@ -82,8 +90,14 @@ export function createAccessLogStage(
     async function recordEnd(socket: OpenSocket): Promise<void> {
       if (!config.logsToConsole && buffer === undefined) return
       const closed = createSocketRecord(exchange, await socket.closed)
-      if (config.logsToConsole) console.log(formatEventJson(closed))
-      if (c.env.EVENTS !== undefined) buffer?.add(closed, c.env.EVENTS, c.executionCtx)
+      // Left out together with the event of its request, unless there is something wrong with it.
+      if (levelOnRecord(closed.level, exchange.route?.log, exchange.tracePlace) !== undefined) write(closed)
+    }
+
+    function write(record: GatewayEvent): void {
+      const event = withAlert(record)
+      if (config.logsToConsole) console.log(formatEventJson(event))
+      if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
     }
   }
 }
@@ -124,10 +138,18 @@ function createSocketRecord({ client, requestId, route, trace }: Exchange, end: 
   })
 }
 
+function levelOfExchange(exchange: Exchange, status: number): AccessEvent["level"] {
+  const { audit, guardUntold, ipLimit, outcome, revocationUnknown } = exchange
+  const isDegraded =
+    ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined || audit === "delayed"
+  return levelOf(outcome, status, isDegraded)
+}
+
 function createEvent(
   exchange: Exchange,
   request: Request,
   status: number,
+  level: AccessEvent["level"],
   configVersion: string,
   nowMs: number,
 ): AccessEvent {
@@ -136,7 +158,6 @@ function createEvent(
     certificate,
     certificateRetiresAtMs,
     client,
-    guardUntold,
     host,
     idempotency,
     ipLimit,
@@ -149,26 +170,24 @@ function createEvent(
     revocationUnknown,
     route,
   } = exchange
-  const isDegraded =
-    ipLimit !== undefined || guardUntold !== undefined || revocationUnknown !== undefined || audit === "delayed"
   const address = request.headers.get("cf-connecting-ip")
   return {
     timestamp: formatInstant(exchange.arrivedMs),
-    level: levelOf(exchange.outcome, status, isDegraded),
+    level,
     event: "request",
     request_id: exchange.requestId,
     trace_id: exchange.trace.traceId,
     span_id: exchange.trace.spanId,
     outcome: exchange.outcome,
     status,
-    method: cutValue(request.method),
+    method: redactText(request.method),
     ...(host === undefined ? {} : { host }),
-    path: cutValue(path ?? rawPathOf(request.url)),
-    ...(route === undefined ? {} : { route: cutValue(route.label) }),
+    path: redactText(path ?? rawPathOf(request.url)),
+    ...(route === undefined ? {} : { route: redactText(route.label) }),
     ...(client === undefined ? {} : { client_id: client.id }),
-    ...(address === null ? {} : { client_address: cutValue(address) }),
+    ...(address === null ? {} : { client_address: redactText(address) }),
     ...(problem === undefined ? {} : { problem }),
-    ...(reason === undefined ? {} : { reason: cutValue(reason) }),
+    ...(reason === undefined ? {} : { reason: redactText(reason) }),
     latency_ms: nowMs - exchange.arrivedMs,
     ...(route?.action.kind === "forward" && originMs !== undefined
       ? { origin: route.action.origin.name, origin_ms: originMs }
@@ -198,8 +217,8 @@ function tokenFacts({ token }: Exchange): Partial<AccessEvent> {
   const { clientId, server, tokenId } = token
   return {
     token: server,
-    ...(clientId === null ? {} : { token_client: cutValue(clientId) }),
-    ...(tokenId === null ? {} : { token_id: cutValue(tokenId) }),
+    ...(clientId === null ? {} : { token_client: redactText(clientId) }),
+    ...(tokenId === null ? {} : { token_id: redactText(tokenId) }),
   }
 }
 
@@ -213,11 +232,11 @@ function gateFacts({ gate, guardOutcome, guardUntold }: Exchange): Partial<Acces
     gate: decidedBy,
     ...(policy === undefined ? {} : { rate_limit_policy: policy.name, rate_limit_remaining: policy.remaining }),
     ...(refusal?.kind === "limit" && waitMs !== null ? { rate_limit_retry_after_ms: waitMs } : {}),
-    ...(shadowed.length === 0 ? {} : { rate_limit_shadowed: cutValue(shadowed.join(",")) }),
-    ...(softened.length === 0 ? {} : { rate_limit_soft: cutValue(softened.join(",")) }),
+    ...(shadowed.length === 0 ? {} : { rate_limit_shadowed: redactText(shadowed.join(",")) }),
+    ...(softened.length === 0 ? {} : { rate_limit_soft: redactText(softened.join(",")) }),
     ...(refusal?.kind === "blocked" ? { guard: refusal.guard } : {}),
     ...(refusal?.kind === "blocked" && waitMs !== null ? { guard_retry_after_ms: waitMs } : {}),
     ...(guardOutcome === undefined ? {} : { guard_outcome: guardOutcome }),
-    ...(guardUntold === undefined ? {} : { guard_untold: cutValue(guardUntold) }),
+    ...(guardUntold === undefined ? {} : { guard_untold: redactText(guardUntold) }),
   }
 }

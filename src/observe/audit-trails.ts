@@ -10,7 +10,8 @@ import { required, type Exchange, type Gateway, type GatewayContext } from "../c
 import { addDraft, dropDrafts, EMPTY_AUDIT_BACKLOG, takeDrafts, type AuditBacklog } from "../core/audit-backlog.ts"
 import { GATEWAY_TRAIL, type AuditDraft } from "../core/audit-record.ts"
 import { AUDIT_BACKLOG_MAX, AUDIT_FLUSH_TRIES, AUDIT_RETRY_MS_MIN, AUDIT_TIMEOUT_MS } from "../core/bounds.ts"
-import { cutValue, formatInstant } from "../core/event.ts"
+import { formatInstant } from "../core/event.ts"
+import { redactText } from "../core/redaction.ts"
 import { decisivePolicy } from "../core/gate-verdict.ts"
 import { formatHex } from "../core/hex.ts"
 import { rawPathOf } from "../core/target.ts"
@@ -179,12 +180,12 @@ function factsOf(
     actor: {
       ...(client === undefined ? {} : { client_id: client.id }),
       ...(certificate === undefined ? {} : { certificate_fingerprint: certificate.fingerprint }),
-      ...(token === undefined || token.clientId === null ? {} : { token_client: cutValue(token.clientId) }),
+      ...(token === undefined || token.clientId === null ? {} : { token_client: redactText(token.clientId) }),
     },
     action: {
-      method: cutValue(request.method),
-      ...(route === undefined ? {} : { route: cutValue(route.label) }),
-      path: cutValue(path ?? rawPathOf(request.url)),
+      method: redactText(request.method),
+      ...(route === undefined ? {} : { route: redactText(route.label) }),
+      path: redactText(path ?? rawPathOf(request.url)),
     },
     ...(route?.action.kind === "forward" ? { target: route.action.origin.name } : {}),
   }
@@ -195,7 +196,7 @@ function outcomeOf({ outcome, problem, reason }: Exchange, status: number): NonN
     result: outcome,
     status,
     ...(problem === undefined ? {} : { problem }),
-    ...(reason === undefined ? {} : { reason: cutValue(reason) }),
+    ...(reason === undefined ? {} : { reason: redactText(reason) }),
   }
 }
 

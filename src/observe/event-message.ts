@@ -2,14 +2,19 @@
  * What travels through the queue: events of one isolate, packed.
  */
 import type { GatewayEvent } from "../core/event.ts"
+import type { Span } from "../core/span.ts"
 
 /** One queue message. `version` lets a newer consumer read what an older producer has left in the queue. */
 export interface EventMessage {
   readonly version: 1
-  /** 1 to 100 events, below 128 KB as JSON. */
+  /** At most 100 events, below 128 KB as JSON. */
   readonly events: readonly GatewayEvent[]
   /** Events that this isolate had to drop since its last message. */
   readonly dropped: number
+  /** Spans of sampled requests; at most 100 records with the events. Absent: none. */
+  readonly spans?: readonly Span[]
+  /** Only these sinks lack it (`sinkId()`); absent: all of them. */
+  readonly sinks?: readonly string[]
 }
 
 /**
@@ -18,8 +23,18 @@ export interface EventMessage {
  */
 export function parseEventMessage(body: unknown): EventMessage | undefined {
   if (typeof body !== "object" || body === null) return undefined
-  const { version, events, dropped } = body as Partial<Record<keyof EventMessage, unknown>>
-  if (version !== 1 || !Array.isArray(events) || typeof dropped !== "number") return undefined
-  if (!events.every((event) => typeof event === "object" && event !== null)) return undefined
-  return { version, events: events as GatewayEvent[], dropped }
+  const { version, events, dropped, sinks, spans = [] } = body as Partial<Record<keyof EventMessage, unknown>>
+  if (version !== 1 || !isListOf(events, isTable) || typeof dropped !== "number") return undefined
+  if (sinks !== undefined && !isListOf(sinks, (item) => typeof item === "string")) return undefined
+  if (!isListOf(spans, isTable)) return undefined
+  const filter = sinks === undefined ? {} : { sinks: sinks as string[] }
+  return { version, events: events as GatewayEvent[], dropped, spans: spans as unknown as Span[], ...filter }
+}
+
+function isListOf(value: unknown, isItem: (item: unknown) => boolean): value is unknown[] {
+  return Array.isArray(value) && value.every(isItem)
+}
+
+function isTable(value: unknown): boolean {
+  return typeof value === "object" && value !== null
 }

@@ -5,15 +5,21 @@
  */
 import type { Gateway, StageHandler } from "../context.ts"
 import { mintRequestId } from "../core/request-id.ts"
+import { isSampled, placeOfTrace } from "../core/sampling.ts"
 import { startTrace } from "../core/trace-context.ts"
+import { collectorOf } from "./span-collector.ts"
 
 /** Returns the stage. */
-export function createRequestIdStage({ fillRandom }: Gateway): StageHandler {
+export function createRequestIdStage({ config, fillRandom }: Gateway): StageHandler {
   return async function requestId(c, next) {
     const exchange = c.get("exchange")
     const random = fillRandom(new Uint8Array(34))
     exchange.requestId = mintRequestId(exchange.arrivedMs, random)
-    exchange.trace = startTrace(random.subarray(10))
+    exchange.trace = startTrace(random.subarray(10), (traceId) => {
+      exchange.tracePlace = placeOfTrace(traceId)
+      return !config.hasTraces || isSampled(exchange.tracePlace, config.traceRatio)
+    })
+    exchange.spans = collectorOf(exchange, config, fillRandom)
     await next()
     c.res.headers.set("X-Request-Id", exchange.requestId)
   }

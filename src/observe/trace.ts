@@ -1,19 +1,24 @@
 /**
- * Stage `trace`: a client with a name may name its request and continue its trace.
+ * Stage `trace`: a client with a name may name its request and continue its trace, and then decides whether that is sampled.
  */
-import type { StageHandler } from "../context.ts"
+import type { Gateway, StageHandler } from "../context.ts"
+import { redactText } from "../core/redaction.ts"
 import { isRequestId } from "../core/request-id.ts"
 import { continueTrace } from "../core/trace-context.ts"
+import { collectorOf } from "./span-collector.ts"
 
 /** Returns the stage. */
-export function createTraceStage(): StageHandler {
+export function createTraceStage({ config, fillRandom }: Gateway): StageHandler {
   return async function trace(c, next) {
     const exchange = c.get("exchange")
     if (exchange.client !== undefined) {
       const { headers } = c.req.raw
       const requestId = headers.get("x-request-id")
-      if (requestId !== null && isRequestId(requestId)) exchange.requestId = requestId
+      // An id is written everywhere as it is: one that would have to be masked is none.
+      if (requestId !== null && isRequestId(requestId) && redactText(requestId) === requestId)
+        exchange.requestId = requestId
       exchange.trace = continueTrace(exchange.trace, headers.get("traceparent"), headers.get("tracestate"))
+      exchange.spans = collectorOf(exchange, config, fillRandom)
     }
     return next()
   }

@@ -17,7 +17,7 @@ import { formatXfcc } from "../core/xfcc.ts"
 /** A request as `fetch` takes it: made there once, and not made here to be copied there. */
 export interface OriginRequest {
   readonly target: string
-  readonly init: RequestInit
+  readonly init: RequestInit & { readonly method: string; readonly headers: Headers }
 }
 
 /** What a request consists of beside the caller's. */

@@ -73,12 +73,24 @@ export function createKeySets({ nowMs }: Pick<Gateway, "nowMs">): KeySets {
     return waited === LATE ? { kind: "unavailable" } : found(desk, server, kid)
   }
 
+  /** Waiting for keys, whoever fetches them, is a span of the request that waits. */
+  async function traced(c: GatewayContext, waiting: Promise<KeysFound>): Promise<KeysFound> {
+    const { spans } = c.get("exchange")
+    if (spans === undefined) return waiting
+    const startMs = nowMs()
+    const result = await waiting
+    const isError = result.kind === "unavailable"
+    const attributes = isError ? { "error.type": "unavailable" } : {}
+    spans.add({ name: "token-keys", kind: "internal", startMs, endMs: nowMs(), attributes, isError })
+    return result
+  }
+
   return {
     find(c, server, kid) {
       const desk = deskOf(server)
       const { state, decision } = askKey(desk.state, kid, server.staleMsMax, nowMs())
       desk.state = state
-      const result = decision.kind === "wait" ? wait(server, desk, kid) : found(desk, server, kid)
+      const result = decision.kind === "wait" ? traced(c, wait(server, desk, kid)) : found(desk, server, kid)
       if (decision.fetches) c.executionCtx.waitUntil(call(server, desk, state.lastSeq))
       return result
     },

@@ -52,11 +52,11 @@ test.each([
     { ...TRAILS, kind: "otlp" },
     'SINKS[1].takes | ["audit"] | no "audit" unless kind = "ndjson": a trail is delivered line by line',
   ],
-  [{ ...TRAILS, takes: [] }, 'SINKS[1].takes | [] | a list of what it takes, "events" or "audit", such as ["audit"]'],
-  [{ ...TRAILS, takes: ["audit", "logs"] }, 'SINKS[1].takes[1] | "logs" | "events" or "audit"'],
+  [{ ...TRAILS, takes: [] }, 'SINKS[1].takes | [] | a list of what it takes, out of "events", "traces" and "audit", such as ["events"]'],
+  [{ ...TRAILS, takes: ["audit", "logs"] }, 'SINKS[1].takes[1] | "logs" | "events" or "traces" or "audit"'],
   [
     { ...TRAILS, takes: "audit" },
-    'SINKS[1].takes | "audit" | a list of what it takes, "events" or "audit", such as ["audit"]',
+    'SINKS[1].takes | "audit" | a list of what it takes, out of "events", "traces" and "audit", such as ["events"]',
   ],
 ])("a sink %j is an error", (sink, error) => {
   expect(errorsOf(sample({ audit: "off" }, [EVENTS, sink]))).toEqual([error])

@@ -4,14 +4,14 @@
  */
 import { describe, expect, test } from "vitest"
 import { SINK_RETRY_SECONDS_MAX } from "../../src/core/bounds.ts"
-import { combineDeliveries, decideDelivery, type Delivery } from "../../src/core/delivery.ts"
+import { countNotTaken, decideDelivery } from "../../src/core/delivery.ts"
 
 // One minute before the example date of RFC 9110 §5.6.7.
 const NOW_MS = Date.UTC(1994, 10, 6, 8, 48, 37)
 
 describe("decideDelivery()", () => {
   test.each([200, 202, 204, 299])("takes status %i for delivered", (status) => {
-    expect(decideDelivery(status, null, NOW_MS)).toEqual({ kind: "delivered" })
+    expect(decideDelivery(status, null, NOW_MS)).toEqual({ kind: "delivered", dropped: 0 })
   })
 
   test.each([429, 502, 503, 504])("OT-4: tries again after status %i", (status) => {
@@ -25,7 +25,8 @@ describe("decideDelivery()", () => {
   test.each([100, 199, 300, 301, 307, 308, 400, 401, 403, 404, 408, 413, 422, 425, 500, 501, 505, 599])(
     "OT-4: takes status %i for a refusal",
     (status) => {
-      expect(decideDelivery(status, "10", NOW_MS)).toEqual({ kind: "rejected", reason: `status_${status}` })
+      const isContent = [400, 413, 422].includes(status)
+      expect(decideDelivery(status, "10", NOW_MS)).toEqual({ kind: "rejected", reason: `status_${status}`, isContent })
     },
   )
 
@@ -72,17 +73,20 @@ describe("decideDelivery()", () => {
   })
 })
 
-describe("combineDeliveries()", () => {
-  const delivered: Delivery = { kind: "delivered" }
-  const retry: Delivery = { kind: "retry", reason: "status_503", delaySeconds: 5 }
-  const rejected: Delivery = { kind: "rejected", reason: "status_400" }
-
+describe("countNotTaken()", () => {
   test.each([
-    ["no sink", [], "delivered"],
-    ["every sink that has it", [delivered, delivered], "delivered"],
-    ["one that asks for patience", [delivered, retry, rejected], "retry"],
-    ["one that refuses", [delivered, rejected], "rejected"],
-  ] as const)("judges a batch by %s", (_, deliveries, kind) => {
-    expect(combineDeliveries(deliveries).kind).toBe(kind)
+    ['{"partialSuccess":{"rejectedLogRecords":"2","errorMessage":"x"}}', 2],
+    ['{"partialSuccess":{"rejectedSpans":3}}', 3],
+    ['{"partialSuccess":{"rejectedLogRecords":"99999"}}', 10],
+    ['{"partialSuccess":{}}', 0],
+    ["{}", 0],
+    ["", 0],
+    ["null", 0],
+    ["[1]", 0],
+    ['{"partialSuccess":{"rejectedLogRecords":-1}}', 0],
+    ['{"partialSuccess":{"rejectedLogRecords":"many"}}', 0],
+    ["<html>", 0],
+  ])("LOG-08: reads %s", (answer, count) => {
+    expect(countNotTaken(answer, 10)).toBe(count)
   })
 })

@@ -3,13 +3,31 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { EVENT_BACKLOG_MAX, EVENT_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX } from "../../src/core/bounds.ts"
-import { addEvents, EMPTY_BACKLOG, takeMessage, type EventBacklog } from "../../src/core/event-backlog.ts"
+import {
+  EVENT_BACKLOG_MAX,
+  EVENT_MESSAGE_BYTES_MAX,
+  EVENTS_PER_MESSAGE_MAX,
+  SPAN_BACKLOG_MAX,
+} from "../../src/core/bounds.ts"
+import {
+  addEvents,
+  addSpans,
+  EMPTY_BACKLOG,
+  isWaiting,
+  takeMessage,
+  type EventBacklog,
+} from "../../src/core/event-backlog.ts"
 import type { GatewayEvent } from "../../src/core/event.ts"
+import type { Span } from "../../src/core/span.ts"
 import { EVENT } from "./event-fixtures.ts"
+import { SPAN } from "./span-fixtures.ts"
 
 function events(from: number, count: number, path = "/"): readonly GatewayEvent[] {
   return Array.from({ length: count }, (_, i) => ({ ...EVENT, path, latency_ms: from + i }))
+}
+
+function spans(count: number): readonly Span[] {
+  return Array.from({ length: count }, () => SPAN)
 }
 
 const numbers = (backlog: { readonly events: readonly GatewayEvent[] }): readonly number[] =>
@@ -28,7 +46,30 @@ describe("addEvents()", () => {
   })
 })
 
+describe("addSpans()", () => {
+  test("drops the oldest spans beyond their own bound, and no event for them", () => {
+    const full = addEvents(EMPTY_BACKLOG, events(0, EVENT_BACKLOG_MAX))
+    const backlog = addSpans(full, spans(SPAN_BACKLOG_MAX + 4))
+    expect([backlog.events.length, backlog.spans.length]).toEqual([EVENT_BACKLOG_MAX, SPAN_BACKLOG_MAX])
+    expect([backlog.dropped, backlog.droppedSpans]).toEqual([0, 4])
+  })
+})
+
 describe("takeMessage()", () => {
+  test("takes spans with the last of the events, within the same bounds", () => {
+    const backlog = addSpans(addEvents(EMPTY_BACKLOG, events(0, EVENTS_PER_MESSAGE_MAX + 10)), spans(200))
+    const sizes: (readonly [number, number])[] = []
+    for (let rest = backlog; isWaiting(rest);) {
+      const message = takeMessage(rest)
+      sizes.push([message.events.length, message.spans.length])
+      rest = message.rest
+      expect(message.events.length + message.spans.length).toBeLessThanOrEqual(EVENTS_PER_MESSAGE_MAX)
+    }
+    expect(sizes.reduce((sum, [count]) => sum + count, 0)).toBe(EVENTS_PER_MESSAGE_MAX + 10)
+    expect(sizes.reduce((sum, [, count]) => sum + count, 0)).toBe(200)
+    expect(sizes[0]?.[1]).toBe(0)
+  })
+
   test("takes no more events than one message may carry", () => {
     const { events: taken, rest } = takeMessage(addEvents(EMPTY_BACKLOG, events(0, EVENTS_PER_MESSAGE_MAX + 1)))
     expect(taken.length + rest.events.length).toBe(EVENTS_PER_MESSAGE_MAX + 1)
@@ -36,7 +77,7 @@ describe("takeMessage()", () => {
   })
 
   test("takes nothing from nothing", () => {
-    expect(takeMessage(EMPTY_BACKLOG)).toEqual({ events: [], rest: EMPTY_BACKLOG })
+    expect(takeMessage(EMPTY_BACKLOG)).toEqual({ events: [], spans: [], rest: EMPTY_BACKLOG })
   })
 
   test.each([

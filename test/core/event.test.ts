@@ -4,9 +4,8 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { EVENT_VALUE_LENGTH_MAX } from "../../src/core/bounds.ts"
 import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
-import { cutValue, formatEventJson, levelOf } from "../../src/core/event.ts"
+import { formatEventJson, levelOf } from "../../src/core/event.ts"
 import { anyEvent, EVENT } from "./event-fixtures.ts"
 
 const ACTIVE = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}\ufeff]/u
@@ -50,22 +49,6 @@ describe("formatEventJson()", () => {
       }),
       { seed: 18, numRuns: 2_000 },
     )
-  })
-})
-
-describe("cutValue()", () => {
-  test("returns a text within the bound as it is", () => {
-    const text = "x".repeat(EVENT_VALUE_LENGTH_MAX)
-    expect(cutValue(text)).toBe(text)
-  })
-
-  test("cuts a longer text to the bound and marks it", () => {
-    expect(cutValue("x".repeat(EVENT_VALUE_LENGTH_MAX + 1))).toBe(`${"x".repeat(EVENT_VALUE_LENGTH_MAX - 1)}…`)
-  })
-
-  test("leaves no half of a surrogate pair", () => {
-    const text = cutValue(`${"x".repeat(EVENT_VALUE_LENGTH_MAX - 2)}😀😀`)
-    expect([text.isWellFormed(), text.length]).toEqual([true, EVENT_VALUE_LENGTH_MAX])
   })
 })
 

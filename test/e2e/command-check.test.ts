@@ -57,7 +57,9 @@ describe("a valid configuration", () => {
     ],
     ["routes that show keys", /^ {2}\/\.well-known\/jwks\.json\s+GET\s+none\s.*answered here with the public keys$/m],
     ["origins", /^ {2}bank\s+https:\/\/core\.bank\.example\s+10s\s+1\s+only tells\s+Client-Cert\s+core-bank$/m],
-    ["sinks", /^ {2}otlp\s+events\s+https:\/\/collector\.bank\.example\/v1\/logs\s+secret SINK_AUTHORIZATION$/m],
+    ["sinks", /^ {2}otlp\s+https:\/\/collector\.bank\.example\/v1\/logs\s+events\s+gzip\s+secret SINK_AUTHORIZATION$/m],
+    ["sinks of traces", /^ {2}otlp\s+https:\/\/collector\.bank\.example\/v1\/traces\s+traces\s+gzip\s+secret/m],
+    ["the share of the traces", /^ {2}traces 10 % of those that begin here$/m],
     ["secrets of keys", /^ {2}ASSERTION_KEY\s+private JWK \(sekisho keys\); signs assertions$/m],
     ["secrets of sinks", /^ {2}SINK_AUTHORIZATION\s+value of the Authorization field for a sink$/m],
   ])("shows a table of %s", (_, row) => {

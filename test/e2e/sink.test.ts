@@ -9,6 +9,10 @@ import * as fc from "fast-check"
 import { afterEach, describe, expect, test } from "vitest"
 import { formatEventLine, formatJsonLine } from "../../examples/sink/format.ts"
 import { parseLogsExport, type SinkEvent } from "../../examples/sink/otlp.ts"
+import { formatSpanLine, type SinkSpan } from "../../examples/sink/traces.ts"
+import { formatLokiPush } from "../../src/core/loki.ts"
+import { formatOtlpTraces } from "../../src/core/otlp-traces.ts"
+import type { Span } from "../../src/core/span.ts"
 import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
 import { type Sink, SINK_BYTES_MAX, startSink } from "../../examples/sink/server.ts"
 
@@ -105,6 +109,68 @@ describe("POST /v1/logs", () => {
     await call("/v1/logs", { headers, body: gzipSync(JSON.stringify(exportOf(EVENT))) })
     expect(events).toHaveLength(1)
   })
+})
+
+describe("POST /v1/traces", () => {
+  const span: Span = {
+    traceId: "0af7651916cd43dd8448eb211c80319c",
+    spanId: "b7ad6b7169203331",
+    parentSpanId: "00f067aa0ba902b7",
+    flags: 1,
+    name: "GET",
+    kind: "client",
+    startMs: 1_795_316_400_123,
+    endMs: 1_795_316_400_135,
+    attributes: { "http.response.status_code": 502, "error.type": "502" },
+    isError: true,
+  }
+
+  test("a span of the gateway's own export is read back", async () => {
+    const { call, spans } = await open()
+    const response = await call("/v1/traces", { headers: OTLP, body: JSON.stringify(formatOtlpTraces([span], "1")) })
+    expect(await response.json()).toEqual({ partialSuccess: {} })
+    const { flags: _, ...rest } = span
+    expect(spans).toEqual([{ ...rest, kind: 3 }])
+  })
+
+  test("a span that is none is counted, and the others are taken", async () => {
+    const { call, spans } = await open()
+    const document = formatOtlpTraces([span, { ...span, traceId: "none" }], "1")
+    const response = await call("/v1/traces", { headers: OTLP, body: JSON.stringify(document) })
+    expect(await response.json()).toMatchObject({ partialSuccess: { rejectedSpans: "1" } })
+    expect(spans).toHaveLength(1)
+  })
+
+  test.each(["[]", "{", '{"resourceSpans":1}'])("%s is refused", async (body) => {
+    const { call } = await open()
+    expect((await call("/v1/traces", { headers: OTLP, body })).status).toBe(400)
+  })
+
+  test("a span is a line without control characters, indented below its server's", () => {
+    const read = { ...span, parentSpanId: "00f067aa0ba902b7", name: "GET\u001b[2J", kind: 3 }
+    const attributes = { "http.response.status_code": 502, "error.type": "unreachable" }
+    expect(formatSpanLine({ ...read, attributes }, { color: false })).toBe(
+      "trace 1c80319c    GET\ufffd[2J                             client        12 ms  b7ad6b7169203331  502  unreachable",
+    )
+  })
+})
+
+describe("POST /loki/api/v1/push", () => {
+  test("the gateway's own push gives the events back", async () => {
+    const { call, events } = await open()
+    const pushed = [BLOCK, { ...BLOCK, attempt: 3 }]
+    const response = await call("/loki/api/v1/push", { headers: OTLP, body: JSON.stringify(formatLokiPush(pushed)) })
+    expect([response.status, events]).toEqual([204, pushed])
+  })
+
+  test.each(["{", "[]", '{"streams":[1]}', '{"streams":[{"stream":{},"values":[["1","no JSON"]]}]}'])(
+    "%s is refused whole",
+    async (body) => {
+      const { call, events } = await open()
+      expect((await call("/loki/api/v1/push", { headers: OTLP, body })).status).toBe(400)
+      expect(events).toEqual([])
+    },
+  )
 })
 
 describe("POST /ndjson", () => {
@@ -453,11 +519,17 @@ function after(ms: number): string {
 /** Opens a sink on a free port and returns the events that it was told of. */
 async function open() {
   const events: SinkEvent[] = []
-  const sink = await startSink({ host: "127.0.0.1", port: 0, onRecord: (event) => void events.push(event) })
+  const spans: SinkSpan[] = []
+  const sink = await startSink({
+    host: "127.0.0.1",
+    port: 0,
+    onRecord: (event) => void events.push(event),
+    onSpan: (span) => void spans.push(span),
+  })
   sinks.push(sink)
   const call = async (path: string, init: RequestInit) =>
     await fetch(`http://127.0.0.1:${sink.port}${path}`, { method: "POST", ...init })
-  return { call, events, port: sink.port }
+  return { call, events, spans, port: sink.port }
 }
 
 function exportOf(event: SinkEvent) {

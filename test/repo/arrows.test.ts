@@ -62,6 +62,7 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
       "src/gate/object-calls.ts",
       "src/observe/metric-",
       "src/observe/audit-",
+      "src/observe/span-",
     ],
   ],
   ["src/", ["src/", "durable-objects/"]],

@@ -220,3 +220,12 @@ function failingClock(): () => number {
     return 1_798_761_600_000
   }
 }
+
+test("LOG-03 a card number in a path and a token in an id are masked in the event", async () => {
+  const { event } = await createGateway().send({
+    target: "/public/4111111111111111?card=4111-1111-1111-1111",
+    headers: { "X-Note": "4111 1111 1111 1111", "X-Request-Id": "4111-1111-1111-1111" },
+  })
+  expect(event.path).toBe("/public/[redacted]")
+  expect(JSON.stringify(event)).not.toMatch(/4111/)
+})

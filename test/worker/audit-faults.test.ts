@@ -8,7 +8,7 @@ import { abortAllDurableObjects, evictDurableObject, runInDurableObject } from "
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import type { AuditTrailObject } from "../../durable-objects/audit-trail.ts"
 import { AUDIT_RETRY_MS_MAX } from "../../src/core/bounds.ts"
-import { draft, recordsOf, sentLines, sinkUrl, sql, trailObject, verify, waitingLines } from "./audit.ts"
+import { draft, recordsOf, sentLines, sinkUrl, sql, trailObject, verify, waitingLines, endpoint } from "./audit.ts"
 import { setAuditSinks } from "./harness.ts"
 
 const STEPS = 60
@@ -43,8 +43,7 @@ test.each(Array.from({ length: 12 }, (_, index) => index + 1))(
     const told = new Set<string>()
     const tried = new Set<string>()
     let next = 0
-    const useSink = (behaviour: string) =>
-      setAuditSinks([{ url: sinkUrl(name, behaviour), authorizationSecret: undefined }])
+    const useSink = (behaviour: string) => setAuditSinks([endpoint(sinkUrl(name, behaviour))])
     const append = async (ids: readonly number[]) => {
       const drafts = ids.map((id) => draft(`${id}`, id % 2 === 0 ? "intent" : "outcome"))
       for (const { id } of drafts) tried.add(id)

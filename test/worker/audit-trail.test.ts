@@ -19,6 +19,7 @@ import {
   useSinks,
   verify,
   waitingLines,
+  endpoint,
 } from "./audit.ts"
 import { setAuditSinks } from "./harness.ts"
 
@@ -209,7 +210,7 @@ describe("delivery", () => {
     await alarm()
     // What it has acknowledged it is not sent again.
     expect([(await sentLines(good)).length, (await sentLines(bad)).length]).toEqual([4, 7])
-    setAuditSinks([{ url: sinkUrl(good, "200"), authorizationSecret: undefined }])
+    setAuditSinks([endpoint(sinkUrl(good, "200"))])
     await alarm()
     // A sink that the configuration names no longer is waited for no longer.
     expect([(await waitingLines(name)).length, await alarmOf(name)]).toEqual([0, null])

@@ -5,6 +5,7 @@ import { runInDurableObject } from "cloudflare:test"
 import { env } from "cloudflare:workers"
 import { GATEWAY_TRAIL, parseAuditLine, type AuditDraft, type AuditRecord } from "../../src/core/audit-record.ts"
 import { verifyTrails, type TrailVerdict } from "../../src/core/audit-verify.ts"
+import type { SinkEndpoint } from "../../src/sinks/post.ts"
 import { fixtures, setAuditSinks, sinkPosts } from "./harness.ts"
 
 /** A stub of a trail's object. */
@@ -28,15 +29,15 @@ export function draft(id: string, kind: AuditDraft["kind"] = "intent"): AuditDra
   }
 }
 
+/** Returns a sink of trails without credentials. */
+export function endpoint(url: string): SinkEndpoint {
+  return { url, authorizationSecret: undefined, headerSecrets: [], isCompressed: false }
+}
+
 /** Lets trails go to sinks that behave so, from now to the end of the test. Returns the name under which each records its posts. */
 export function useSinks(...behaviours: readonly string[]): readonly string[] {
   const names = behaviours.map(() => crypto.randomUUID())
-  setAuditSinks(
-    behaviours.map((behaviour, index) => ({
-      url: `http://127.0.0.1:${fixtures.sinkPort}/${names[index]}/${behaviour}`,
-      authorizationSecret: undefined,
-    })),
-  )
+  setAuditSinks(behaviours.map((behaviour, index) => endpoint(sinkUrl(names[index] ?? "", behaviour))))
   return names
 }
 

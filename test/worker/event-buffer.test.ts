@@ -3,8 +3,9 @@
  * real buffer with a queue that records or fails, and a clock for `scheduler.wait` that the test moves.
  */
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
-import { EVENT_BACKLOG_MAX, EVENTS_PER_MESSAGE_MAX } from "../../src/core/bounds.ts"
+import { EVENT_BACKLOG_MAX, EVENTS_PER_MESSAGE_MAX, SPAN_BACKLOG_MAX } from "../../src/core/bounds.ts"
 import type { AccessEvent, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
+import type { Span } from "../../src/core/span.ts"
 import { createEventBuffer } from "../../src/observe/event-buffer.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
 import { createGateway, GUARD_RECORD } from "./harness.ts"
@@ -114,7 +115,8 @@ test("a queue that fails for long costs the oldest events beyond the bound, and 
   await settle()
   expect(messages[0]?.events.map(idOf)[0]).toBe("8")
   expect(messages.reduce((sum, { dropped }) => sum + dropped, 0)).toBe(8)
-  expect(messages.flatMap(({ events }) => events)).toHaveLength(EVENT_BACKLOG_MAX)
+  const kept = messages.flatMap(({ events }) => events).filter(({ event }) => event === "request")
+  expect(kept).toHaveLength(EVENT_BACKLOG_MAX)
 })
 
 test("a full backlog does not make every event try a queue that fails", async () => {
@@ -130,6 +132,45 @@ test("a full backlog does not make every event try a queue that fails", async ()
     await Promise.resolve()
   }
   expect(errors).toHaveBeenCalledTimes(0)
+})
+
+test("what was given up is on the record with the next message, and its count is exact", async () => {
+  vi.spyOn(console, "error").mockReturnValue()
+  const { messages, add, addSpans, settle, fail } = createScene()
+  fail(true)
+  for (let i = 0; i < EVENT_BACKLOG_MAX + 5; i++) add(i)
+  addSpans(SPAN_BACKLOG_MAX + 3)
+  passTime()
+  await settle()
+  // A second failure must not count twice.
+  add(0)
+  passTime()
+  await settle()
+  fail(false)
+  add(0)
+  passTime()
+  await settle()
+  const told = messages.flatMap(({ events }) => events).filter(({ event }) => event === "sink.dropped")
+  expect(told).toMatchObject([
+    { reason: "events_not_queued", records: 7, alert: "records-lost" },
+    { reason: "spans_not_queued", records: 3, alert: "records-lost" },
+  ])
+  expect(messages.flatMap(({ spans = [] }) => spans)).toHaveLength(SPAN_BACKLOG_MAX)
+})
+
+test("spans travel with events, and a message of events alone has none", async () => {
+  const { messages, add, addSpans, settle } = createScene()
+  add(0)
+  addSpans(3)
+  passTime()
+  await settle()
+  add(1)
+  passTime()
+  await settle()
+  expect(messages.map(({ events, spans }) => [events.length, spans?.length])).toEqual([
+    [1, 3],
+    [1, undefined],
+  ])
 })
 
 test("many requests of a gateway leave one message", async () => {
@@ -149,7 +190,7 @@ function createScene() {
   const messages: EventMessage[] = []
   const flushes: Promise<unknown>[] = []
   let isFailing = false
-  const buffer = createEventBuffer(1_000)
+  const buffer = createEventBuffer(1_000, () => 1_798_761_600_000)
   const queue = queueOf((message) => {
     if (isFailing) throw new Error("queue down")
     messages.push(message)
@@ -161,8 +202,26 @@ function createScene() {
       buffer.add(typeof id === "number" ? eventNamed(String(id)) : id, queue, {
         waitUntil: (promise) => void flushes.push(promise),
       }),
+    addSpans: (count: number) =>
+      buffer.addSpans(
+        Array.from({ length: count }, () => SPAN),
+        queue,
+        { waitUntil: (promise) => void flushes.push(promise) },
+      ),
     settle: () => Promise.all(flushes),
   }
+}
+
+const SPAN: Span = {
+  traceId: "0af7651916cd43dd8448eb211c80319c",
+  spanId: "b7ad6b7169203331",
+  flags: 1,
+  name: "GET",
+  kind: "server",
+  startMs: 1,
+  endMs: 2,
+  attributes: {},
+  isError: false,
 }
 
 function queueOf(take: (message: EventMessage) => void): Queue<EventMessage> {

@@ -177,6 +177,7 @@ test("GRD-01 an opening is one warning on the console, naming guard and client",
       reason: "failures",
       blocked_until: new Date(openedMs + 300_000).toISOString(),
       attempt: 1,
+      alert: "guard-opened",
     },
   ])
 })

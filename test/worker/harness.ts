@@ -10,7 +10,7 @@ import { afterEach, beforeEach, expect, inject, vi } from "vitest"
 import { loadConfig } from "../../src/config/load.ts"
 import type { Config } from "../../src/config/config.ts"
 import { createEmbeddedDirectory } from "../../src/client-directory.ts"
-import type { ClientDirectory, OriginHealth, PlatformTrust } from "../../src/context.ts"
+import type { ClientDirectory, OriginHealth, PlatformSpan, PlatformTrust } from "../../src/context.ts"
 import type { AccessEvent, GuardRecord } from "../../src/core/event.ts"
 import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../../src/core/platform-certificate.ts"
 import type { ProblemDocument } from "../../src/core/problem.ts"
@@ -73,6 +73,8 @@ export interface GatewayOptions {
   readonly trust?: PlatformTrust
   readonly nowMs?: () => number
   readonly fillRandom?: (octets: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>
+  /** The platform's own span. */
+  readonly platformSpan?: () => PlatformSpan
   /** In place of the clients of the configuration. */
   readonly directory?: ClientDirectory
   /** Bindings that replace those of `wrangler.toml`. */
@@ -189,6 +191,7 @@ export function createGateway(
     ...outside,
     trust: options.trust ?? { kind: "cloudflare" },
     metrics,
+    platformSpan: options.platformSpan,
     directory: options.directory ?? createEmbeddedDirectory(config),
     assertionKeys: config.assertion && createAssertionKeys(config.assertion, options.secrets ?? {}),
     recordKeys: config.idempotency && createRecordKeys(config.idempotency, options.secrets ?? {}),

@@ -9,7 +9,7 @@ import type { MetricsRecorder } from "../../src/context.ts"
 import { EVENT_BACKLOG_MAX } from "../../src/core/bounds.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
 import { createEventBuffer } from "../../src/observe/event-buffer.ts"
-import { deliverBatch } from "../../src/observe/sink.ts"
+import { createSinkDelivery } from "../../src/observe/sink.ts"
 import { createGateway, fixtures, GUARD_RECORD, type TestGateway } from "./harness.ts"
 
 afterEach(() => {
@@ -50,7 +50,7 @@ test("events that wait are shown, and those that are given up are counted once, 
   const queue = {
     send: () => (isFailing ? Promise.reject(new Error("down")) : Promise.resolve()),
   } as unknown as Queue<EventMessage>
-  const buffer = createEventBuffer(1_000, recorder)
+  const buffer = createEventBuffer(1_000, Date.now, recorder)
   const settle = async (): Promise<void> => {
     while (pending.length > 0) await pending.shift()
   }
@@ -77,7 +77,7 @@ test("a sink that does not take a delivery is counted, the others are not", asyn
   }))
   const body: EventMessage = { version: 1, events: [GUARD_RECORD], dropped: 0 }
   const batch = createMessageBatch(name, [{ id: "0", timestamp: new Date(0), attempts: 1, body }])
-  await deliverBatch(batch, config, {}, recorder)
+  await createSinkDelivery(config, Date.now, recorder)(batch, { queue: undefined, secrets: {} })
   expect(counts).toEqual(new Map([["sekisho_sink_failures 1 otlp", 1]]))
 })
 

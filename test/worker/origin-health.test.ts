@@ -99,7 +99,7 @@ test.each([
     ),
   )
   application.use(async (c) => {
-    if (originUnhealthy !== undefined) c.var.exchange.originUnhealthy = originUnhealthy
+    if (originUnhealthy !== undefined) c.get("exchange").originUnhealthy = originUnhealthy
     return c.body(null, 204)
   })
   const ctx = createExecutionContext()

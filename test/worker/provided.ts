@@ -155,8 +155,13 @@ export interface OriginRecord {
 /** One post as a sink received it. */
 export interface SinkRecord {
   readonly contentType: string
+  readonly coding: string | undefined
   readonly authorization: string | undefined
+  readonly apiKey: string | undefined
+  /** Decompressed. */
   readonly body: string
+  /** What the path asked for. */
+  readonly behaviour: string
 }
 
 declare module "vitest" {

@@ -4,10 +4,11 @@
  */
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test"
 import { beforeEach, describe, expect, test, vi } from "vitest"
-import { SINK_RESPONSE_BYTES_MAX } from "../../src/core/bounds.ts"
+import { SINK_POSTS_MAX, SINK_RESPONSE_BYTES_MAX, SINK_TIMEOUT_MS } from "../../src/core/bounds.ts"
 import type { AccessEvent, GatewayEvent } from "../../src/core/event.ts"
+import type { Span } from "../../src/core/span.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
-import { deliverBatch } from "../../src/observe/sink.ts"
+import { createSinkDelivery } from "../../src/observe/sink.ts"
 import { ask, createGateway, fixtures, GUARD_RECORD, sinkPosts, trapConnections, writtenLines } from "./harness.ts"
 
 let errors: string[]
@@ -94,6 +95,68 @@ describe("what a sink gets", () => {
   })
 })
 
+describe("a sink", () => {
+  test("gets a large body compressed, and a small one as it is", async () => {
+    const { name, deliver } = createScene(["ndjson"])
+    const event = await anEvent()
+    await deliver([message([event]), message([event, event, event, event])])
+    expect((await sinkPosts(name)).map(({ coding }) => coding ?? "none").toSorted()).toEqual(["gzip", "none"])
+  })
+
+  test("with gzip = false gets every body as it is", async () => {
+    const { name, deliver } = createScene(["ndjson"], { gzip: false })
+    const event = await anEvent()
+    await deliver([message([event, event, event, event])])
+    expect((await sinkPosts(name)).map(({ coding }) => coding)).toEqual([undefined])
+  })
+
+  test("gets fields from secrets", async () => {
+    const { name, deliver } = createScene(["ndjson"], { header_secrets: { "x-api-key": "SINK_API_KEY" } })
+    await deliver([message([await anEvent()])], { SINK_API_KEY: "SECRET", OTHER: "SECRET2" })
+    expect((await sinkPosts(name)).map(({ apiKey }) => apiKey)).toEqual(["SECRET"])
+  })
+
+  test("of the kind loki gets a stream for each level and event", async () => {
+    const { name, deliver } = createScene(["loki"])
+    const event = await anEvent()
+    expect(await deliver([message([event, GUARD_RECORD, event])])).toMatchObject(ACKNOWLEDGED)
+    const [post] = await sinkPosts(name)
+    const { streams } = JSON.parse(post?.body ?? "") as { streams: { stream: unknown; values: [string, string][] }[] }
+    expect(streams.map(({ stream, values }) => [stream, values.length])).toEqual([
+      [{ service_name: "sekisho", level: "info", event: "request" }, 2],
+      [{ service_name: "sekisho", level: "warn", event: "guard.opened" }, 1],
+    ])
+    expect(JSON.parse(streams[0]?.values[0]?.[1] ?? "")).toEqual(event)
+  })
+
+  test("that takes traces gets spans alone, and one that takes events no span", async () => {
+    const name = crypto.randomUUID()
+    const { deliver } = createScene([], {}, "", [
+      { kind: "otlp", url: `${sinkUrl(name)}/200`, takes: ["traces"] },
+      { kind: "ndjson", url: `${sinkUrl(name)}/202` },
+    ])
+    expect(await deliver([{ ...message([await anEvent()]), spans: [SPAN] }])).toMatchObject(ACKNOWLEDGED)
+    const posts = await sinkPosts(name)
+    const bodyOf = (asked: string): string => posts.find(({ behaviour }) => behaviour === asked)?.body ?? ""
+    expect(posts).toHaveLength(2)
+    expect(JSON.parse(bodyOf("200"))).toMatchObject({
+      resourceSpans: [{ scopeSpans: [{ spans: [{ spanId: SPAN.spanId, kind: 2 }] }] }],
+    })
+    expect(bodyOf("200")).not.toContain("resourceLogs")
+    expect(bodyOf("202")).not.toContain(SPAN.spanId)
+  })
+
+  test("that takes traces and is down gets them later, without the events", async () => {
+    const name = crypto.randomUUID()
+    const traces = { kind: "otlp", url: `${sinkUrl(name)}/503`, takes: ["traces"] }
+    const { deliver, left } = createScene([], {}, "", [traces, { kind: "ndjson", url: `${sinkUrl(name)}/200` }])
+    await deliver([{ ...message([await anEvent()]), spans: [SPAN] }])
+    expect(left().map(({ message: { events, spans, sinks } }) => [events, spans, sinks])).toEqual([
+      [[], [SPAN], [`otlp ${traces.url}`]],
+    ])
+  })
+})
+
 describe("what a sink answers", () => {
   test.each([200, 202, 204])("%i acknowledges the message", async (status) => {
     const { deliver } = createScene(["otlp"], {}, String(status))
@@ -136,6 +199,24 @@ describe("what a sink answers", () => {
     expect(written).toBeLessThan(100 * SINK_RESPONSE_BYTES_MAX)
   })
 
+  test("LOG-09 a gzip bomb is cut, and the status counts", async () => {
+    const { deliver } = createScene(["otlp"], {}, "bomb")
+    expect(await deliver([message([await anEvent()])])).toMatchObject(ACKNOWLEDGED)
+  })
+
+  test("LOG-09 a slow drip ends with the wait, and the status counts", async () => {
+    const { deliver } = createScene(["otlp"], {}, "drip")
+    const deadline = new AbortController()
+    const timeout = vi.spyOn(AbortSignal, "timeout").mockReturnValue(deadline.signal)
+    const fetched = vi.spyOn(globalThis, "fetch")
+    const delivered = deliver([message([await anEvent()])])
+    await vi.waitUntil(() => fetched.mock.results.length > 0)
+    await fetched.mock.results[0]?.value
+    deadline.abort()
+    expect(await delivered).toMatchObject(ACKNOWLEDGED)
+    expect(timeout.mock.calls).toEqual([[SINK_TIMEOUT_MS]])
+  })
+
   test("LOG-09 a body that breaks off does not undo its status", async () => {
     const { deliver } = createScene(["otlp"], {}, "cut")
     expect(await deliver([message([await anEvent()])])).toMatchObject(ACKNOWLEDGED)
@@ -149,17 +230,140 @@ describe("what a sink answers", () => {
   })
 })
 
-test("a message is acknowledged only when every sink has it", async () => {
-  const name = crypto.randomUUID()
-  const { deliver } = createScene([], {}, "", [
-    { kind: "otlp", url: `${sinkUrl(name)}/200` },
-    { kind: "ndjson", url: `${sinkUrl(name)}/503-3` },
-  ])
-  expect(await deliver([message([await anEvent()])])).toMatchObject({
-    explicitAcks: [],
-    retryMessages: [{ msgId: "0", delaySeconds: 3 }],
+describe("sinks that do not depend on each other", () => {
+  const scene = (name: string, ...behaviours: readonly string[]) =>
+    createScene(
+      [],
+      {},
+      "",
+      behaviours.map((behaviour, i) => ({
+        kind: i % 2 === 0 ? "otlp" : "ndjson",
+        url: `${sinkUrl(name)}/${behaviour}`,
+      })),
+    )
+
+  test("a sink that is down gets the message later, and alone", async () => {
+    const name = crypto.randomUUID()
+    const { deliver, left } = scene(name, "200", "503-3")
+    const sent = message([await anEvent()])
+    expect(await deliver([sent])).toMatchObject(ACKNOWLEDGED)
+    const [again, ...others] = left()
+    expect(others).toEqual([])
+    expect(again).toMatchObject({ delaySeconds: 3, message: { ...sent, sinks: [`ndjson ${sinkUrl(name)}/503-3`] } })
+    // From then on it is the queue that repeats and counts.
+    expect(await deliver([again?.message])).toMatchObject({ retryMessages: [{ msgId: "0", delaySeconds: 3 }] })
+    expect((await sinkPosts(name)).map(({ behaviour }) => behaviour).toSorted()).toEqual(["200", "503-3", "503-3"])
+    expect(left()).toHaveLength(1)
   })
-  expect(await sinkPosts(name)).toHaveLength(2)
+
+  test("a message that no sink takes comes again as it is, after the longest time that one has asked for", async () => {
+    const { deliver, left } = scene(crypto.randomUUID(), "503-7", "429-30")
+    expect(await deliver([message([await anEvent()])])).toMatchObject({
+      retryMessages: [{ msgId: "0", delaySeconds: 30 }],
+    })
+    expect(left()).toEqual([])
+  })
+
+  test("a message comes again for all of them when the queue does not take what is left", async () => {
+    const scenery = scene(crypto.randomUUID(), "200", "503-3")
+    scenery.queue.isDown = true
+    expect(await scenery.deliver([message([await anEvent()])])).toMatchObject({ retryMessages: [{ msgId: "0" }] })
+  })
+
+  test("a message for a sink that is configured no more is done", async () => {
+    const { deliver } = createScene(["otlp"])
+    expect(await deliver([{ ...message([await anEvent()]), sinks: ["otlp https://gone.test"] }])).toMatchObject(
+      ACKNOWLEDGED,
+    )
+  })
+})
+
+describe("LOG-08 a record that a sink finds fault with", () => {
+  const poisoned = async (count: number, ...bad: readonly number[]): Promise<readonly AccessEvent[]> => {
+    const event = await anEvent()
+    return Array.from({ length: count }, (_, i) => ({
+      ...event,
+      request_id: `${i}${bad.includes(i) ? "-POISON" : ""}`,
+    }))
+  }
+  const taken = async (name: string): Promise<readonly string[]> =>
+    (await sinkPosts(name))
+      .filter(({ body }) => !body.includes("POISON"))
+      .flatMap(({ body }) => body.split("\n").slice(0, -1))
+      .map((line) => (JSON.parse(line) as AccessEvent).request_id)
+
+  test("is found and goes alone, and every other record is delivered once", async () => {
+    const { name, deliver, left, told } = createScene(["ndjson"], {}, "poison")
+    expect(await deliver([message(await poisoned(100, 37))])).toMatchObject(ACKNOWLEDGED)
+    expect((await taken(name)).map(Number)).toEqual(Array.from({ length: 100 }, (_, i) => i).filter((i) => i !== 37))
+    expect(left().map(({ message: { events } }) => events.map(idOf))).toEqual([["37-POISON"]])
+    expect(told()).toMatchObject([{ event: "sink.rejected", records: 1, reason: "status_400" }])
+    expect((await sinkPosts(name)).length).toBeLessThanOrEqual(16)
+    // Alone it is left to the queue, which gives it up in the end.
+    expect(await deliver([left()[0]?.message])).toMatchObject({ explicitAcks: [], retryMessages: [{ msgId: "0" }] })
+    expect([left().length, told().length]).toEqual([1, 1])
+  })
+
+  test("is one of several, each of which goes alone", async () => {
+    const { name, deliver, left } = createScene(["ndjson"], {}, "poison")
+    await deliver([message(await poisoned(16, 0, 9))])
+    expect(await taken(name)).toHaveLength(14)
+    expect(left().map(({ message: { events } }) => events.map(idOf))).toEqual([["0-POISON"], ["9-POISON"]])
+  })
+
+  test("may be every record: the posts are bounded, and nothing is lost", async () => {
+    const { name, deliver, left } = createScene(["ndjson"], {}, "400")
+    const events = await poisoned(100)
+    await deliver([message(events)])
+    expect(await sinkPosts(name)).toHaveLength(SINK_POSTS_MAX)
+    expect(
+      left()
+        .flatMap(({ message: { events: rest } }) => rest.map(idOf))
+        .toSorted(),
+    ).toEqual(events.map(idOf).toSorted())
+  })
+
+  test("does not hold up another sink", async () => {
+    const name = crypto.randomUUID()
+    const { deliver, left } = createScene([], {}, "", [
+      { kind: "ndjson", url: `${sinkUrl(name)}/200` },
+      { kind: "otlp", url: `${sinkUrl(name)}/poison` },
+    ])
+    expect(await deliver([message(await poisoned(4, 2))])).toMatchObject(ACKNOWLEDGED)
+    expect(left()).toMatchObject([{ message: { sinks: [`otlp ${sinkUrl(name)}/poison`] } }])
+  })
+})
+
+describe("what is told of sinks", () => {
+  test("an outage is told once, and its end", async () => {
+    const name = crypto.randomUUID()
+    const { deliver, told } = createScene([], {}, "", [
+      { kind: "ndjson", url: `${sinkUrl(name)}/503` },
+      { kind: "otlp", url: `${sinkUrl(name)}/200` },
+    ])
+    const sent = message([await anEvent()])
+    await deliver([sent, sent])
+    await deliver([sent])
+    expect(told()).toEqual([
+      {
+        timestamp: "2027-01-01T00:00:00.000Z",
+        level: "error",
+        event: "sink.down",
+        sink: `ndjson 127.0.0.1:${fixtures.sinkPort}`,
+        reason: "status_503",
+        alert: "sink-down",
+      },
+    ])
+  })
+
+  test("LOG-08 records that a receiver has not taken are counted and not sent again", async () => {
+    const { deliver, told, left } = createScene(["otlp"], {}, "partial")
+    expect(await deliver([message([await anEvent(), GUARD_RECORD])])).toMatchObject(ACKNOWLEDGED)
+    expect([told(), left()]).toMatchObject([[{ event: "sink.dropped", records: 1, reason: "partial_success" }], []])
+    // A record about that, of which it does not take one either, is told of no more.
+    await deliver([{ version: 1, events: told(), dropped: 0 }])
+    expect(told()).toHaveLength(1)
+  })
 })
 
 test("each message of a batch is decided by itself", async () => {
@@ -190,6 +394,8 @@ test.each([
   { version: 1 },
   { version: 2, events: [], dropped: 0 },
   { version: 1, events: [null], dropped: 0 },
+  { version: 1, events: [], dropped: 0, spans: [1] },
+  { version: 1, events: [], dropped: 0, sinks: "otlp" },
 ])("a message that is none (%j) is neither pushed nor acknowledged", async (body) => {
   const { name, deliver } = createScene(["otlp"])
   expect(await deliver([body])).toMatchObject({ explicitAcks: [], retryMessages: [{ msgId: "0" }] })
@@ -203,13 +409,33 @@ test("events that an isolate had to drop are reported with the message after the
   expect(JSON.parse(errors[0] ?? "")).toMatchObject({ level: "error", event: "events_dropped", reason: "3" })
 })
 
+const SPAN: Span = {
+  traceId: "0af7651916cd43dd8448eb211c80319c",
+  spanId: "b7ad6b7169203331",
+  flags: 1,
+  name: "GET /public/**",
+  kind: "server",
+  startMs: 1_798_761_600_000,
+  endMs: 1_798_761_600_007,
+  attributes: { "http.request.method": "GET" },
+  isError: false,
+}
+
+function isSinkRecord({ event }: GatewayEvent): boolean {
+  return event.startsWith("sink.")
+}
+
+function idOf(event: GatewayEvent): string {
+  return event.event === "request" ? event.request_id : event.event
+}
+
 function sinkUrl(name: string): string {
   return `http://127.0.0.1:${fixtures.sinkPort}/${name}`
 }
 
 /** A gateway's configuration with sinks, and the queue's way to them. */
 function createScene(
-  kinds: readonly ("otlp" | "ndjson")[],
+  kinds: readonly ("otlp" | "ndjson" | "loki")[],
   sink: Readonly<Record<string, unknown>> = {},
   behaviour = "200",
   sinks: readonly unknown[] = [],
@@ -217,9 +443,23 @@ function createScene(
   const name = crypto.randomUUID()
   const all = [...sinks, ...kinds.map((kind) => ({ kind, url: `${sinkUrl(name)}/${behaviour}`, ...sink }))]
   const { config } = createGateway({ SINKS: all })
+  const deliverBatch = createSinkDelivery(config, () => 1_798_761_600_000)
+  const sent: { readonly message: EventMessage; readonly delaySeconds: number | undefined }[] = []
+  const queue = {
+    isDown: false,
+    send: async (message: EventMessage, options?: { readonly delaySeconds?: number }) => {
+      if (queue.isDown) throw new Error("queue down")
+      sent.push({ message: structuredClone(message), delaySeconds: options?.delaySeconds })
+    },
+  }
   return {
     name,
     sinks: all,
+    queue,
+    /** What went back to the queue, but for records about sinks. */
+    left: () => sent.filter(({ message: { sinks } }) => sinks !== undefined),
+    /** Records about sinks, in the order in which they were made. */
+    told: () => sent.flatMap(({ message: { events } }) => events.filter(isSinkRecord)),
     deliver: async (bodies: readonly unknown[], secrets: Readonly<Record<string, unknown>> = {}): Promise<Decided> => {
       const batch = createMessageBatch(
         "sekisho-events",
@@ -234,7 +474,7 @@ function createScene(
           retry(options)
         })
       }
-      await deliverBatch(batch, config, secrets)
+      await deliverBatch(batch, { queue: queue as unknown as Queue<EventMessage>, secrets })
       const { explicitAcks, retryMessages } = await getQueueResult(batch, createExecutionContext())
       return {
         explicitAcks,

@@ -111,7 +111,7 @@ describe("binding to the certificate (RFC 8705 §3)", () => {
     await expectRefusal(gateway, exchanged, { status: 401, code: "token-binding-mismatch" })
     const { fingerprint: ofA } = fixtures.certificates["acme-a"]
     const { fingerprint: ofB } = fixtures.certificates["acme-b"]
-    expect(exchanged.event.reason).toBe(`cnf_mismatch token=${ofA} presented=${ofB}`)
+    expect(exchanged.event.reason).toBe(`cnf_mismatch bound=${ofA} presented=${ofB}`)
   })
 
   test("another certificate of the same client needs a token of its own", async () => {

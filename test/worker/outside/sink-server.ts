@@ -4,6 +4,7 @@
  */
 import { createServer } from "node:http"
 import type { AddressInfo } from "node:net"
+import { gunzipSync, gzipSync } from "node:zlib"
 import type { SinkRecord } from "../provided.ts"
 
 /** A sink that runs. */
@@ -16,6 +17,7 @@ export interface SinkServer {
   close(): void
 }
 
+const BOMB = gzipSync(Buffer.alloc(64 * 1_048_576))
 const CHUNK = Buffer.alloc(16_384, "x")
 
 /** Starts a sink on a free port. Redirects of it lead to the trap. */
@@ -24,13 +26,17 @@ export async function startSink(trapPort: number): Promise<SinkServer> {
   const endless = new Map<string, number>()
   const server = createServer((request, response) => {
     const [, test = "", behaviour = ""] = (request.url ?? "").split("/")
-    let body = ""
-    request.on("data", (chunk: Buffer) => (body += chunk.toString("utf8")))
+    const chunks: Buffer[] = []
+    request.on("data", (chunk: Buffer) => chunks.push(chunk))
     request.on("error", () => {})
     response.on("error", () => {})
     request.on("end", () => {
-      const { "content-type": contentType = "", authorization } = request.headers
-      records.set(test, [...(records.get(test) ?? []), { contentType, authorization, body }])
+      const { "content-type": contentType = "", "content-encoding": coding, authorization } = request.headers
+      const sent = Buffer.concat(chunks)
+      const body = (coding === "gzip" ? gunzipSync(sent) : sent).toString("utf8")
+      const { "x-api-key": apiKey } = request.headers
+      const fields = { contentType, coding, authorization, apiKey: apiKey === undefined ? undefined : String(apiKey) }
+      records.set(test, [...(records.get(test) ?? []), { ...fields, body, behaviour }])
       if (behaviour === "redirect") {
         response.writeHead(307, { Location: `http://127.0.0.1:${trapPort}/` }).end()
       } else if (behaviour === "hang") {
@@ -40,6 +46,15 @@ export async function startSink(trapPort: number): Promise<SinkServer> {
       } else if (behaviour === "cut") {
         response.writeHead(200, { "Content-Length": 1_000 })
         response.write("{}", () => setTimeout(() => request.socket.destroy(), 20))
+      } else if (behaviour === "partial") {
+        response.writeHead(200).end('{"partialSuccess":{"rejectedLogRecords":"1"}}')
+      } else if (behaviour === "poison") {
+        response.writeHead(body.includes("POISON") ? 400 : 200).end("{}")
+      } else if (behaviour === "bomb") {
+        response.writeHead(200, { "Content-Encoding": "gzip" }).end(BOMB)
+      } else if (behaviour === "drip") {
+        response.writeHead(200)
+        const timer = setInterval(() => (response.destroyed ? clearInterval(timer) : response.write("x")), 50)
       } else if (behaviour === "endless") {
         response.writeHead(200)
         const write = (): void => {
