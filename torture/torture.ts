@@ -143,7 +143,7 @@ function startRoad(
           audit: "required",
         },
       ],
-      SINKS: [{ kind: "ndjson", url: sink.url, takes: ["audit"] }],
+      SINKS: [{ kind: "ndjson", url: sink.url, takes: ["audit"], gzip: true }],
     },
     paint,
     onRecord: () => {},

@@ -4,6 +4,7 @@
 import { once } from "node:events"
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
+import { gunzipSync } from "node:zlib"
 
 /** How a sink behaves. `forgets` keeps the lines and cuts the answer off; `hangs` keeps them and never answers. */
 export type SinkMood = "takes" | "refuses" | "hangs" | "is busy" | "forgets"
@@ -42,7 +43,8 @@ export async function startTrailSink(): Promise<TrailSink> {
     },
   }
   async function keep(request: IncomingMessage): Promise<void> {
-    const text = Buffer.concat(await request.toArray()).toString()
+    const sent = Buffer.concat(await request.toArray())
+    const text = (request.headers["content-encoding"] === "gzip" ? gunzipSync(sent) : sent).toString()
     lines.push(...text.split("\n").filter((line) => line !== ""))
   }
   const server = createServer((request, response) => {

@@ -25,10 +25,11 @@ export function resolveSinks(
 
 function resolveSink(place: string, parts: Parsed<"SINK">, report: Report): Sink {
   const {
-    gzip = true,
     header_secrets: headerSecrets = new Map<string, string>(),
     kind,
     takes = ["events"],
+    // Who keeps trails keeps octets as they come, and may not look at how they are encoded.
+    gzip = !takes.includes("audit"),
     url,
   } = parts
   if (takes.includes("traces")) {

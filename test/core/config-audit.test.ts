@@ -32,6 +32,13 @@ test("a sink takes events unless it says otherwise, and may take both", () => {
   expect(sinks.map(({ takes }) => [...takes])).toEqual([["events"], ["events", "audit"]])
 })
 
+test("what goes to a sink that takes trails is not compressed unless it is asked for", () => {
+  const { sinks } = load(
+    sample({}, [EVENTS, TRAILS, { ...TRAILS, url: "https://other.bank.example/", takes: ["audit"], gzip: true }]),
+  )
+  expect(sinks.map(({ isCompressed }) => isCompressed)).toEqual([true, false, true])
+})
+
 test("a trail that no sink takes is no trail", () => {
   expect(errorsOf(sample({}, [EVENTS]))).toEqual([
     'ROUTES[0].audit | "required" | no audit = "required" without a sink for it: SINKS needs one with takes = ["audit"]',
@@ -52,7 +59,10 @@ test.each([
     { ...TRAILS, kind: "otlp" },
     'SINKS[1].takes | ["audit"] | no "audit" unless kind = "ndjson": a trail is delivered line by line',
   ],
-  [{ ...TRAILS, takes: [] }, 'SINKS[1].takes | [] | a list of what it takes, out of "events", "traces" and "audit", such as ["events"]'],
+  [
+    { ...TRAILS, takes: [] },
+    'SINKS[1].takes | [] | a list of what it takes, out of "events", "traces" and "audit", such as ["events"]',
+  ],
   [{ ...TRAILS, takes: ["audit", "logs"] }, 'SINKS[1].takes[1] | "logs" | "events" or "traces" or "audit"'],
   [
     { ...TRAILS, takes: "audit" },
