@@ -8,9 +8,11 @@
  * A head that cannot be read closes the trail. Rules are `core/audit-*.ts`; none is decided here.
  *
  * Stored: `head`, one row of JSON with a version (`AuditHead`); `records`, a line for each that waits; `ids`, those taken lately;
- * `positions`, a row of JSON with a version (`SinkPosition`) for each sink, by its URL.
+ * `positions`, a row of JSON with a version (`SinkPosition`) for each sink, by its URL; `late`, a row while the trail is told of as
+ * late; `outbox`, what was told and the queue has not taken yet.
  */
 import { DurableObject } from "cloudflare:workers"
+import { auditDelayRecordOf, decideDelay, timeOfLine, type TrailWaiting } from "../src/core/audit-delay.ts"
 import {
   decideAppend,
   dueLoss,
@@ -37,13 +39,15 @@ import {
 } from "../src/core/bounds.ts"
 import { sha256Hex } from "../src/digest.ts"
 import { postToSink, type SinkEndpoint } from "../src/sinks/post.ts"
-import { logFailure } from "./outbox.ts"
+import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS head (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS records (seq INTEGER PRIMARY KEY, line TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS ids (n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE) STRICT;
-CREATE TABLE IF NOT EXISTS positions (sink TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;`
+CREATE TABLE IF NOT EXISTS positions (sink TEXT PRIMARY KEY, state TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS late (id INTEGER PRIMARY KEY CHECK (id = 1)) STRICT;
+${OUTBOX_SCHEMA}`
 const WRITE_HEAD = "INSERT INTO head (id, state) VALUES (1, ?) ON CONFLICT (id) DO UPDATE SET state = excluded.state"
 const WRITE_POSITION =
   "INSERT INTO positions (sink, state) VALUES (?, ?) ON CONFLICT (sink) DO UPDATE SET state = excluded.state"
@@ -69,6 +73,7 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
   protected abstract get sinks(): readonly SinkEndpoint[]
 
   readonly #sql: SqlStorage
+  readonly #outbox: Outbox
   /** The end of the line of those that change head and rows: a digest is waited for in between. */
   #turn: Promise<unknown> = Promise.resolve()
   #delivering: Promise<void> | undefined
@@ -77,6 +82,7 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
     super(ctx, env)
     this.#sql = ctx.storage.sql
     this.#sql.exec(SCHEMA)
+    this.#outbox = new Outbox(this.#sql, env.EVENTS, "audit")
     // An alarm that the platform has given up on: whoever wakes the object wakes its delivery.
     if (this.#firstSeq() !== undefined) ctx.waitUntil(this.#arm(Date.now() + AUDIT_DELIVERY_MS).catch(logArmFailure))
   }
@@ -103,12 +109,19 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
     }
   }
 
+  /** Sees to it that what waits is delivered, although the platform may have given up on its alarm. The daily round of clients calls it. */
+  async wake(): Promise<void> {
+    if (this.#firstSeq() !== undefined) await this.#arm(Date.now() + AUDIT_DELIVERY_MS)
+  }
+
   /** Delivers what is due. It may come late, early, twice or never. */
   override async alarm(): Promise<void> {
     try {
       // The platform repeats a failing alarm a few times and then drops it for good: the next one is set first.
       await this.ctx.storage.setAlarm(Date.now() + AUDIT_RETRY_MS_MAX)
       await this.#deliverOnce()
+      this.#watch()
+      await this.#outbox.deliver()
       await this.#inTurn(() => this.#schedule())
     } catch (error) {
       logFailure("audit_alarm_failed", error)
@@ -197,6 +210,20 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
     console.error(JSON.stringify({ level: "error", event, trail, seq: first?.seq, reason }))
   }
 
+  /** Tells, once, that the trail does not get anywhere, and once that it does again. */
+  #watch(): void {
+    const nowMs = Date.now()
+    const { bytes, records } = this.#load().waiting
+    const [first] = this.#waitingAfter(0, 1)
+    const waiting: TrailWaiting = { bytes, records, oldestMs: timeOfLine(first?.line) }
+    const decision = decideDelay(this.#sql.exec("SELECT 1 FROM late").toArray().length > 0, waiting, nowMs)
+    if (decision === undefined) return
+    this.ctx.storage.transactionSync(() => {
+      this.#sql.exec(decision === "delayed" ? "INSERT INTO late (id) VALUES (1)" : "DELETE FROM late")
+      this.#outbox.add(auditDelayRecordOf(decision, this.ctx.id.name ?? "", waiting, nowMs))
+    })
+  }
+
   /** Deletes what every sink has acknowledged. A sink that takes trails no longer is not waited for. */
   #release(): void {
     const firstSeq = this.#firstSeq()
@@ -221,8 +248,11 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
   /** Sets the alarm for what waits now. In turn: an append that found an alarm must not lose it. */
   async #schedule(): Promise<void> {
     const firstSeq = this.#firstSeq()
-    if (firstSeq === undefined) return this.ctx.storage.deleteAlarm()
     const nowMs = Date.now()
+    if (firstSeq === undefined)
+      return this.#outbox.hasWaiting
+        ? this.ctx.storage.setAlarm(nowMs + AUDIT_RETRY_MS_MAX)
+        : this.ctx.storage.deleteAlarm()
     const positions = this.sinks.map(({ url }) => this.#positionOf(url, firstSeq, nowMs))
     // Without a sink records wait for a version that has one.
     const dueMs = nextDeliveryMs(positions, this.#load().seq, nowMs) ?? nowMs + AUDIT_RETRY_MS_MAX
@@ -261,13 +291,9 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
     return this.#sql.exec<{ seq: number }>("SELECT seq FROM records ORDER BY seq LIMIT 1").toArray()[0]?.seq
   }
 
-  #waitingAfter(seq: number): readonly WaitingLine[] {
+  #waitingAfter(seq: number, max = AUDIT_BATCH_MAX): readonly WaitingLine[] {
     return this.#sql
-      .exec<{ seq: number; line: string }>(
-        "SELECT seq, line FROM records WHERE seq > ? ORDER BY seq LIMIT ?",
-        seq,
-        AUDIT_BATCH_MAX,
-      )
+      .exec<{ seq: number; line: string }>("SELECT seq, line FROM records WHERE seq > ? ORDER BY seq LIMIT ?", seq, max)
       .toArray()
   }
 

@@ -228,8 +228,7 @@ export class ClientGate extends DurableObject<Env> {
 
   /** Whether the queue or the trail has not taken everything yet. */
   get #hasWaiting(): boolean {
-    if (this.#auditOutbox.hasWaiting) return true
-    return this.#sql.exec("SELECT 1 FROM outbox LIMIT 1").toArray().length > 0
+    return this.#auditOutbox.hasWaiting || this.#outbox.hasWaiting
   }
 
   get #subject(): GateSubject {

@@ -11,14 +11,17 @@ import { redactText } from "../src/core/redaction.ts"
 export const OUTBOX_SCHEMA =
   "CREATE TABLE IF NOT EXISTS outbox (id INTEGER PRIMARY KEY AUTOINCREMENT, record TEXT NOT NULL) STRICT;"
 
+/** What the records of an object are about. */
+type OutboxKind = "guard" | "crl" | "audit"
+
 /** The waiting records of one object. */
 export class Outbox {
   readonly #sql: SqlStorage
   readonly #queue: Env["EVENTS"]
-  readonly #kind: "guard" | "crl"
+  readonly #kind: OutboxKind
 
   /** @param kind what the records are about, for what is said about their delivery */
-  constructor(sql: SqlStorage, queue: Env["EVENTS"], kind: "guard" | "crl") {
+  constructor(sql: SqlStorage, queue: Env["EVENTS"], kind: OutboxKind) {
     this.#sql = sql
     this.#queue = queue
     this.#kind = kind
@@ -29,6 +32,11 @@ export class Outbox {
     const marked = withAlert(record)
     this.#sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify(marked))
     console.log(formatEventJson(marked))
+  }
+
+  /** Whether the queue has not taken everything yet. */
+  get hasWaiting(): boolean {
+    return this.#sql.exec("SELECT 1 FROM outbox LIMIT 1").toArray().length > 0
   }
 
   /** Offers all waiting records to the queue. Returns false when it did not take them. */

@@ -7,6 +7,7 @@
 import { reviewCertificates } from "./certificate-review.ts"
 import type { Gateway } from "./context.ts"
 import { redactText } from "./core/redaction.ts"
+import { wakeTrails } from "./trail-round.ts"
 
 /** What duties know: the gateway's configuration and clients, and when they were due, epoch ms. */
 export interface DutyContext extends Pick<Gateway, "config" | "directory"> {
@@ -22,6 +23,7 @@ interface Duty {
 const DUTIES: readonly Duty[] = [
   { name: "refresh_revocation_lists", run: refreshRevocationLists },
   { name: "review_certificates", run: (context, env) => reviewCertificates(context, env, context.scheduledMs) },
+  { name: "wake_trails", run: (context, env) => wakeTrails(context, env, context.scheduledMs) },
 ]
 
 /** Runs every duty. Never rejects. */

@@ -15,6 +15,7 @@ export const ALERTS = {
   "sink-down": "a sink takes no records",
   "records-lost": "records were given up, or received by a sink and not taken",
   "records-rejected": "a sink finds fault with records, which go to the dead-letter queue",
+  "audit-backlog": "an audit trail does not reach its sinks; when its room is used up, routes that require it refuse",
   "config-rejected": "a version of the Worker does not start, because its configuration is invalid",
 } as const
 
@@ -26,6 +27,7 @@ const BY_EVENT: ReadonlyMap<string, AlertCode> = new Map([
   ["guard.opened", "guard-opened"],
   ["certificate.expiring", "certificate-expiring"],
   ["crl.stale", "revocation-list-stale"],
+  ["audit.delayed", "audit-backlog"],
   ["sink.down", "sink-down"],
   ["sink.dropped", "records-lost"],
   ["sink.rejected", "records-rejected"],

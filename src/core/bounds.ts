@@ -187,9 +187,9 @@ export const CERTIFICATE_NOTES_MAX = 10_000
 /** How long after a report that was not heard the next one is sent, in ms. */
 export const CERTIFICATE_NOTE_RETRY_MS = 60_000
 /** Runs over which the review of all clients is spread: one an hour, a day for everybody. */
-export const CERTIFICATE_REVIEW_SLOTS = 24
+export const CLIENT_ROUND_SLOTS = 24
 /** Objects that one run of the review asks at a time. */
-export const CERTIFICATE_REVIEW_BATCH = 50
+export const CLIENT_ROUND_BATCH = 50
 /** Life of an assertion to an origin, in seconds: time for the request to arrive, too short to be worth stealing. */
 export const GATEWAY_ASSERTION_SECONDS = 30
 /** Keys of assertions at a time: the one that signs, the one before and the next, and one to spare. */
@@ -323,6 +323,8 @@ export const AUDIT_BATCH_MAX = 100
 export const AUDIT_BATCH_BYTES_MAX = 262_144
 /** Requests to one sink in one alarm; the next alarm follows at once. Keeps an alarm far below the 15 minutes of the platform. */
 export const AUDIT_BATCHES_PER_ALARM = 20
+/** How long a record may wait for its sinks, in ms, before somebody is told: a few of the longest pauses. */
+export const AUDIT_LATE_MS = 300_000
 /** How long a record waits for others before it is delivered, in ms. */
 export const AUDIT_DELIVERY_MS = 1_000
 /** First and longest pause of a sink that does not take records, in ms: how late it learns of everything once it is back. */

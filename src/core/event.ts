@@ -199,8 +199,23 @@ export interface SinkRecord {
   readonly records?: number
 }
 
+/** A trail whose sinks do not take it, once for each time, and that they have taken it again. */
+export interface AuditDelayRecord {
+  /** RFC 3339 with milliseconds, UTC: when it was noticed. */
+  readonly timestamp: string
+  readonly level: "info" | "error"
+  readonly event: "audit.delayed" | "audit.resumed"
+  readonly alert?: AlertCode
+  /** Name of the trail: the client's id, or `:gateway`. */
+  readonly trail: string
+  /** Records that wait for a sink. */
+  readonly waiting: number
+  /** RFC 3339: when the oldest of them was made. */
+  readonly oldest?: string
+}
+
 /** What an object puts on the record by itself, beside any request. */
-export type ObjectRecord = GuardRecord | CertificateRecord | CrlRecord
+export type ObjectRecord = GuardRecord | CertificateRecord | CrlRecord | AuditDelayRecord
 
 /** Everything that goes through the queue to the sinks. */
 export type GatewayEvent = AccessEvent | SocketRecord | ObjectRecord | SinkRecord

@@ -68,6 +68,7 @@ function bodyOf(event: GatewayEvent): string {
   if (event.event === "certificate.expiring") return `${event.event} ${event.client_id} ${event.days_left}`
   if (event.event === "websocket.closed") return `${event.event} ${event.client_id ?? "-"} ${event.code}`
   if ("sink" in event || "records" in event) return `${event.event} ${event.sink ?? "-"}`
+  if ("trail" in event) return `${event.event} ${event.trail} ${event.waiting}`
   if ("issuer" in event) return `${event.event} ${event.issuer}`
   if (name === "guard.opened" || name === "guard.closed")
     return `${name} ${event.guard} ${event.client_id ?? event.key_kind}`

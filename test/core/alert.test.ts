@@ -4,6 +4,7 @@
  */
 import { expect, test } from "vitest"
 import { ALERTS, alertOf, withAlert } from "../../src/core/alert.ts"
+import { auditDelayRecordOf } from "../../src/core/audit-delay.ts"
 import type { GatewayEvent } from "../../src/core/event.ts"
 import { sinkRecordOf } from "../../src/core/sink-record.ts"
 import { readMarkdownTable } from "../repo/files.ts"
@@ -25,6 +26,8 @@ test.each<readonly [GatewayEvent, string | undefined]>([
   [sinkRecordOf({ kind: "up", sink: SINK }, 0), undefined],
   [sinkRecordOf({ kind: "dropped", sink: undefined, reason: "events_not_queued", count: 1 }, 0), "records-lost"],
   [sinkRecordOf({ kind: "rejected", sink: SINK, reason: "status_400", count: 1 }, 0), "records-rejected"],
+  [auditDelayRecordOf("delayed", "acme", { records: 1, bytes: 1, oldestMs: 0 }, 0), "audit-backlog"],
+  [auditDelayRecordOf("resumed", "acme", { records: 0, bytes: 0, oldestMs: undefined }, 0), undefined],
   [{} as GatewayEvent, undefined],
 ])("%j is the alert %s", (record, alert) => {
   expect(alertOf(record)).toBe(alert)

@@ -7,7 +7,8 @@ import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runI
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import type { AppendAnswer, AuditTrailObject } from "../../durable-objects/audit-trail.ts"
 import type { AuditDraft } from "../../src/core/audit-record.ts"
-import { AUDIT_BATCH_MAX, AUDIT_RETRY_MS_MAX, AUDIT_WAITING_MAX } from "../../src/core/bounds.ts"
+import type { AuditDelayRecord } from "../../src/core/event.ts"
+import { AUDIT_BATCH_MAX, AUDIT_LATE_MS, AUDIT_RETRY_MS_MAX, AUDIT_WAITING_MAX } from "../../src/core/bounds.ts"
 import {
   alarmOf,
   draft,
@@ -21,7 +22,7 @@ import {
   waitingLines,
   endpoint,
 } from "./audit.ts"
-import { setAuditSinks } from "./harness.ts"
+import { setAuditSinks, writtenLines } from "./harness.ts"
 
 let name: string
 let complaints: string[]
@@ -327,6 +328,7 @@ describe("REL-05 an alarm", () => {
 
   test.each([
     ["the next append", () => append(draft("b"))],
+    ["the daily round", () => trailObject(name).wake()],
     ["a new instance", () => evictDurableObject(trailObject(name)).then(() => trailObject(name).inspect())],
   ])("that was lost is set again by %s", async (_, wake) => {
     useSinks("200")
@@ -367,6 +369,46 @@ describe("REL-05 an alarm", () => {
     while ((await alarmOf(name)) !== null) await alarm()
     expect(await verify(await sentLines(sink))).toMatchObject([{ records: 13, fault: undefined }])
     expect(await waitingLines(name)).toEqual([])
+  })
+})
+
+describe("a trail that does not reach its sinks", () => {
+  const told = () =>
+    writtenLines()
+      .filter((line) => line.includes(`"trail":"${name}"`))
+      .map((line) => JSON.parse(line) as AuditDelayRecord)
+
+  test("is told of once its oldest record has waited for five minutes, and once when it reaches them", async () => {
+    useSinks("503")
+    await append(draft("a"))
+    for (let minute = 0; minute < 8; minute++) {
+      await alarm()
+      vi.setSystemTime(Date.now() + AUDIT_RETRY_MS_MAX)
+    }
+    useSinks("200")
+    await alarm()
+    await alarm()
+    expect(told()).toMatchObject([
+      {
+        event: "audit.delayed",
+        alert: "audit-backlog",
+        level: "error",
+        waiting: 1,
+        oldest: "2036-01-01T00:00:00.000Z",
+      },
+      { event: "audit.resumed", level: "info", waiting: 0 },
+    ])
+  })
+
+  test("is not told of again by a new instance", async () => {
+    useSinks("503")
+    await append(draft("a"))
+    vi.setSystemTime(Date.now() + AUDIT_LATE_MS)
+    await alarm()
+    await evictDurableObject(trailObject(name))
+    vi.setSystemTime(Date.now() + AUDIT_RETRY_MS_MAX)
+    await alarm()
+    expect(told()).toHaveLength(1)
   })
 })
 

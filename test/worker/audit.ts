@@ -22,7 +22,7 @@ export function draft(id: string, kind: AuditDraft["kind"] = "intent"): AuditDra
   return {
     id: `${id}/${kind}`,
     kind,
-    time: "2026-11-28T12:00:00.000Z",
+    time: new Date().toISOString(),
     actor: { client_id: "acme" },
     ...(kind === "intent" ? {} : { outcome: { status: 200 } }),
     config_version: "v1",
