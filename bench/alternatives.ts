@@ -18,18 +18,22 @@ import type { Target } from "./targets.ts"
 const FOLDER = join(ROOT, "bench/alternatives")
 
 /** Starts every alternative that this machine can run. */
-export async function startAlternatives(originUrl: string, directory: string): Promise<readonly Target[]> {
+export async function startAlternatives(
+  originUrl: string,
+  directory: string,
+  v8Flags: readonly string[],
+): Promise<readonly Target[]> {
   if (!existsSync(join(FOLDER, "node_modules")))
     execFileSync("npm", ["ci", "--ignore-scripts", "--no-audit", "--no-fund"], { cwd: FOLDER, stdio: "inherit" })
   return [
-    await startHonoRateLimiter(originUrl, join(directory, "hono-rate-limiter")),
+    await startHonoRateLimiter(originUrl, join(directory, "hono-rate-limiter"), v8Flags),
     await startFastify(originUrl),
     ...(isInstalled("nginx") ? [await startNginx(originUrl, join(directory, "nginx"))] : []),
     ...(isInstalled("caddy") ? [await startCaddy(originUrl, join(directory, "caddy"))] : []),
   ]
 }
 
-async function startHonoRateLimiter(originUrl: string, directory: string): Promise<Target> {
+async function startHonoRateLimiter(originUrl: string, directory: string, v8Flags: readonly string[]): Promise<Target> {
   const worker = await startBareWorker({
     entry: join(FOLDER, "hono-rate-limiter.js"),
     variables: { ORIGIN: originUrl },
@@ -37,6 +41,7 @@ async function startHonoRateLimiter(originUrl: string, directory: string): Promi
     queues: [],
     compatibilityFlags: [],
     directory,
+    v8Flags,
   })
   return {
     name: "hono-rate-limiter",

@@ -28,7 +28,7 @@ const AUDIENCE = "https://api.bench.example"
 
 /** Measures and prints all kinds. */
 export async function benchIdentity(options: RoundsOptions): Promise<void> {
-  const { directory, requests, rounds } = options
+  const { directory, requests } = options
   const { publicKey, privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" })
   const keys = JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "bench", alg: "ES256" }] })
   const server = createServer((request, response) => {
@@ -91,7 +91,7 @@ export async function benchIdentity(options: RoundsOptions): Promise<void> {
       },
     ]
     const slices = await runRounds(
-      rounds,
+      options,
       kinds.map(({ path, prepare }) => {
         const target = new URL(`http://127.0.0.1:${measured.worker.port}${path}`)
         return async () => runSlice(target, await prepare(), requests, measured.pid)

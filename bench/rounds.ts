@@ -10,25 +10,69 @@ export interface RoundsOptions {
   readonly rounds: number
   /** Requests of one slice: one measurement in one round. */
   readonly requests: number
+  /** Requests of each that are sent before anything is counted, so that its code is compiled to the end. */
+  readonly warmUp: number
+  /** Of every workerd. */
+  readonly v8Flags: readonly string[]
   readonly json: boolean
   /** For certificates and state; the caller removes it. */
   readonly directory: string
 }
 
-/** Measures one slice of each in every round; returns the slices of each, in the order of the rounds. */
-export async function runRounds(
-  rounds: number,
-  measurements: readonly (() => Promise<Slice>)[],
-): Promise<readonly (readonly Slice[])[]> {
-  const slices = measurements.map((): Slice[] => [])
-  for (let round = -1; round < rounds; round++) {
-    for (const [index, measure] of measurements.entries()) {
+/** Returns how many rounds are run before those that count: at least one, and as many as it takes to send the warm-up. */
+export function warmUpRounds({ requests, warmUp }: Pick<RoundsOptions, "requests" | "warmUp">): number {
+  return Math.max(1, Math.ceil(warmUp / requests))
+}
+
+/**
+ * Measures one slice of each in every round; returns the slices of each, in the order of the rounds. Every other round goes
+ * backwards, so that none of them always follows the same one.
+ */
+export async function runRounds<Measured>(
+  options: Pick<RoundsOptions, "requests" | "rounds" | "warmUp">,
+  measurements: readonly (() => Promise<Measured>)[],
+): Promise<readonly (readonly Measured[])[]> {
+  const slices = measurements.map((): Measured[] => [])
+  for (let round = -warmUpRounds(options); round < options.rounds; round++) {
+    const order = [...measurements.entries()]
+    for (const [index, measure] of round % 2 === 0 ? order : order.toReversed()) {
       const slice = await measure()
-      // The first round warms code and connections up and is not counted.
+      // What came before warmed code and connections up.
       if (round >= 0) slices[index]?.push(slice)
     }
   }
   return slices
+}
+
+/** What came out of the rounds: the middle, and what it lies between. */
+export interface Spread {
+  readonly median: number
+  readonly min: number
+  readonly max: number
+}
+
+/** Returns the spread of the numbers; NaN and infinities when there are none. */
+export function spreadOf(numbers: readonly number[]): Spread {
+  return { median: median(numbers), min: Math.min(...numbers), max: Math.max(...numbers) }
+}
+
+/** Returns the spread of what `compare` makes of both measurements of each round. */
+export function compareRounds<Measured>(
+  own: readonly Measured[],
+  others: readonly Measured[],
+  compare: (own: Measured, other: Measured) => number,
+): Spread {
+  return spreadOf(
+    own.flatMap((measured, round) => {
+      const other = others[round]
+      return other === undefined ? [] : [compare(measured, other)]
+    }),
+  )
+}
+
+/** Returns a spread as text, all three figures alike. */
+export function formatSpread({ max, median: middle, min }: Spread, digits: number): string {
+  return `${middle.toFixed(digits)} [${min.toFixed(digits)} to ${max.toFixed(digits)}]`
 }
 
 /** Returns the middle of the numbers, of an even count the upper one; NaN when there are none. */
@@ -44,7 +88,7 @@ export function countErrors(slices: readonly Slice[]): number {
 
 /** Prints rows for machines, or as a table with a note on what stands in its cells. */
 export function printRows<Row>(
-  { json, requests, rounds }: Omit<RoundsOptions, "directory">,
+  { json, requests, rounds, v8Flags, warmUp }: Omit<RoundsOptions, "directory">,
   rows: readonly Row[],
   table: {
     readonly heading: readonly string[]
@@ -53,9 +97,11 @@ export function printRows<Row>(
   },
 ): void {
   if (json) {
-    console.log(JSON.stringify({ rounds, requests, node: process.version, rows }))
+    console.log(JSON.stringify({ rounds, requests, warmUp, v8Flags, node: process.version, rows }))
     return
   }
   console.log(`\n${formatTable(table.heading, rows.map(table.cellsOf), createPaint(process.stdout))}\n`)
-  console.log(`  ${rounds} rounds of ${requests} requests over ${CONNECTIONS} connections; ${table.note}\n`)
+  console.log(
+    `  ${rounds} rounds of ${requests} requests over ${CONNECTIONS} connections after ${warmUp}; V8 ${v8Flags.length === 0 ? "as by itself" : v8Flags.join(" ")}; ${table.note}\n`,
+  )
 }

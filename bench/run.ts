@@ -1,12 +1,17 @@
 /**
- * `npm run bench`: what the gateway costs, measured on workerd. README.md in this folder is the method and a table.
+ * `npm run bench`: what the gateway costs, measured on workerd. README.md in this folder is the method and its tables.
  *
  *   (no flag)     CPU time per request of the whole gateway against a Worker that only calls fetch;
  *                 --alternatives beside what people would use instead
- *   --gate        calls of the client's object per request, with leases and without, beside the simulation
+ *   --stages      CPU time that each stage of the pipeline adds
+ *   --scale       the same with many routes, clients, connections, octets and objects; --only NAME for one series
+ *   --latency     what a caller waits, in an open loop at half of what the gateway can do
+ *   --startup     what a start costs: octets of the bundle, its largest parts, CPU time up to the first answer
  *   --identity    CPU time of finding out who it is: a known and a new certificate, a remembered and a new token
- *   --rounds N    of the first and the third, default 5; --requests N of one slice, default 4000
- *   --seconds N   of load per line of the second, default 4
+ *   --gate        calls of the client's object per request, with leases and without, beside the simulation
+ *   --rounds N    default 5; --requests N of one slice, default 4000; --warm-up N of each before that, default 5000
+ *   --seconds N   of load per line of --gate and per slice of --latency, default 4
+ *   --v8-default  without the flags of V8 that make rounds comparable
  *   --json        for machines
  *
  * Linux only: CPU time is read from /proc.
@@ -14,29 +19,43 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { parseArgs } from "node:util"
 import { benchGate } from "./gate.ts"
 import { benchIdentity } from "./identity.ts"
+import { benchLatency } from "./latency.ts"
+import { parseBenchOptions } from "./options.ts"
+import { benchScale } from "./scale.ts"
+import { benchStages } from "./stages.ts"
+import { benchStartUp } from "./startup.ts"
 import { benchTargets } from "./targets.ts"
+import { FIXED_COLLECTIONS } from "./workerd.ts"
 
-const { values } = parseArgs({
-  options: {
-    alternatives: { type: "boolean", default: false },
-    gate: { type: "boolean", default: false },
-    identity: { type: "boolean", default: false },
-    rounds: { type: "string", default: "5" },
-    requests: { type: "string", default: "4000" },
-    seconds: { type: "string", default: "4" },
-    json: { type: "boolean", default: false },
-  },
-})
+const options = parseBenchOptions(process.argv.slice(2))
 const directory = await mkdtemp(join(tmpdir(), "sekisho-bench-"))
+const settings = { ...options, directory, v8Flags: options.v8Default ? [] : FIXED_COLLECTIONS }
 try {
-  const { json } = values
-  const size = { rounds: Number(values.rounds), requests: Number(values.requests) }
-  if (values.gate) await benchGate({ seconds: Number(values.seconds), json, directory })
-  else if (values.identity) await benchIdentity({ ...size, json, directory })
-  else await benchTargets({ ...size, alternatives: values.alternatives, json, directory })
+  switch (options.mode) {
+    case "targets":
+      await benchTargets(settings)
+      break
+    case "stages":
+      await benchStages(settings)
+      break
+    case "startup":
+      await benchStartUp(settings)
+      break
+    case "scale":
+      await benchScale(settings)
+      break
+    case "latency":
+      await benchLatency(settings)
+      break
+    case "identity":
+      await benchIdentity(settings)
+      break
+    case "gate":
+      await benchGate(settings)
+      break
+  }
 } finally {
   await rm(directory, { recursive: true, force: true })
 }

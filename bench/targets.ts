@@ -2,13 +2,11 @@
  * What the whole gateway costs: CPU time per request against a Worker that only calls fetch, on the same workerd, and beside
  * what people would use instead. Each ratio is taken within its round.
  */
-import { spawn } from "node:child_process"
-import { once } from "node:events"
 import { join } from "node:path"
-import { createInterface } from "node:readline"
 import { mintAssertionKey } from "../cli/assertion-keys.ts"
 import { startAlternatives } from "./alternatives.ts"
 import { runSlice, type Slice } from "./load.ts"
+import { plainGateway, startOrigin } from "./parties.ts"
 import { memoryBytesOf } from "./process.ts"
 import { countErrors, median, printRows, runRounds, type RoundsOptions } from "./rounds.ts"
 import { requestFields, ROOT } from "./worker.ts"
@@ -26,12 +24,11 @@ export interface Target {
 
 /** Measures and prints all targets. */
 export async function benchTargets(options: RoundsOptions & { readonly alternatives: boolean }): Promise<void> {
-  const { alternatives, directory, requests, rounds } = options
-  const origin = spawn(process.execPath, [join(ROOT, "bench/origin.ts")], { stdio: ["ignore", "pipe", "inherit"] })
+  const { alternatives, directory, requests, v8Flags } = options
+  const origin = await startOrigin()
   const targets: Target[] = []
   try {
-    const [port] = (await once(createInterface(origin.stdout), "line")) as [string]
-    const originUrl = `http://127.0.0.1:${port}`
+    const originUrl = origin.url
     const fields = await requestFields(join(directory, "pki"))
     targets.push({
       name: "pass-through",
@@ -43,13 +40,14 @@ export async function benchTargets(options: RoundsOptions & { readonly alternati
         queues: [],
         compatibilityFlags: [],
         directory: join(directory, "pass-through"),
+        v8Flags,
       })),
     })
     for (const { name, does, overrides } of variantsFor(originUrl, await mintAssertionKey("ES256")))
-      targets.push({ name, does, ...(await startBareGateway(overrides, join(directory, name))) })
-    if (alternatives) targets.push(...(await startAlternatives(originUrl, directory)))
+      targets.push({ name, does, ...(await startBareGateway(overrides, join(directory, name), { v8Flags })) })
+    if (alternatives) targets.push(...(await startAlternatives(originUrl, directory, v8Flags)))
     const slices = await runRounds(
-      rounds,
+      options,
       targets.map(({ pid, port: own }) => {
         const url = new URL(`http://localhost:${own}/balance`)
         return () => runSlice(url, fields, requests, pid)
@@ -57,22 +55,13 @@ export async function benchTargets(options: RoundsOptions & { readonly alternati
     )
     report(targets, slices, options)
   } finally {
-    origin.kill()
+    origin.close()
     await Promise.all(targets.map(async (target) => target.close()))
   }
 }
 
 function variantsFor(originUrl: string, assertionKey: string) {
-  const gateway = {
-    PLATFORM: "cloudflare",
-    GATEWAY: { hosts: ["localhost"], console: false },
-    ORIGINS: { bank: { url: originUrl } },
-    TOKENS: undefined,
-    GUARDS: undefined,
-    LIMITS: { standard: { rate: "1000000/s", burst: 1_000_000 } },
-    ROUTES: [{ path: "/balance", methods: ["GET"], origin: "bank", limits: "standard" }],
-    SINKS: [],
-  }
+  const gateway = plainGateway(originUrl)
   const withEvents = { ...gateway, SINKS: [{ kind: "otlp", url: originUrl }] }
   return [
     { name: "gateway", does: "all stages, one rate, leased; no events", overrides: gateway },

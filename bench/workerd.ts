@@ -10,12 +10,23 @@ import { mkdir, writeFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
-import { build } from "esbuild"
+import type { Plugin } from "esbuild"
 import { readEnvironment } from "../cli/wrangler-file.ts"
+import { bundle } from "./bundle.ts"
 import { ROOT } from "./worker.ts"
 
+/** How a Worker is run. */
+export interface RunSettings {
+  /** Default {@link FIXED_COLLECTIONS}. */
+  readonly v8Flags?: readonly string[]
+  /** What is put in the place of sources. */
+  readonly plugins?: readonly Plugin[]
+  /** True: objects stay in memory however long nobody asks them; else, as on the platform, for ten seconds. */
+  readonly keepsObjects?: boolean
+}
+
 /** A Worker to measure. */
-export interface BareWorker {
+export interface BareWorker extends RunSettings {
   /** Absolute path of the module with the handlers. */
   readonly entry: string
   /** Texts become text bindings, everything else a JSON binding. */
@@ -40,9 +51,9 @@ export interface RunningWorker {
 
 /**
  * Collections at fixed points instead of when the collector likes: the same requests cost the same CPU. Every target has them,
- * so ratios stay comparable; absolute figures are higher than with the platform's own settings.
+ * so ratios stay comparable; absolute figures are higher than with the platform's own settings (no flags).
  */
-const V8_FLAGS = ["--gc-global", "--max-semi-space-size=1"]
+export const FIXED_COLLECTIONS: readonly string[] = ["--gc-global", "--max-semi-space-size=1"]
 
 /** That of wrangler.toml, for every Worker: a target on an older runtime would be another one. */
 const COMPATIBILITY_DATE = "2026-11-01"
@@ -52,7 +63,7 @@ const QUEUE_WORKER = `export default { fetch: () => Response.json({ metadata: { 
 /** Starts the Worker and returns once it accepts connections. Throws what workerd says when it does not. */
 export async function startBareWorker(worker: BareWorker): Promise<RunningWorker> {
   await mkdir(join(worker.directory, "storage"), { recursive: true })
-  const code = await bundle(worker.entry)
+  const { code } = await bundle(worker.entry, worker.plugins)
   await writeFile(join(worker.directory, "worker.js"), code)
   await writeFile(join(worker.directory, "config.capnp"), configOf(worker))
   const workerd = spawn(
@@ -91,6 +102,7 @@ export async function startBareWorker(worker: BareWorker): Promise<RunningWorker
 export async function startBareGateway(
   overrides: Readonly<Record<string, unknown>>,
   directory: string,
+  settings: RunSettings = {},
 ): Promise<RunningWorker> {
   const { objectBindings, queueProducers, vars } = readEnvironment(join(ROOT, "wrangler.toml"), undefined)
   return startBareWorker({
@@ -100,6 +112,7 @@ export async function startBareGateway(
     queues: queueProducers.map(({ binding }) => binding),
     compatibilityFlags: ["enable_request_signal"],
     directory,
+    ...settings,
   })
 }
 
@@ -112,21 +125,15 @@ function binaryPath(): string {
   return (ofMiniflare("workerd") as { readonly default: string }).default
 }
 
-async function bundle(entry: string): Promise<string> {
-  const { outputFiles } = await build({
-    entryPoints: [entry],
-    bundle: true,
-    write: false,
-    minify: true,
-    format: "esm",
-    target: "es2024",
-    conditions: ["workerd", "worker", "browser"],
-    external: ["cloudflare:*", "node:*"],
-  })
-  return outputFiles[0]?.text ?? ""
-}
-
-function configOf({ compatibilityFlags, directory, objects, queues, variables }: BareWorker): string {
+function configOf({
+  compatibilityFlags,
+  directory,
+  keepsObjects = false,
+  objects,
+  queues,
+  v8Flags = FIXED_COLLECTIONS,
+  variables,
+}: BareWorker): string {
   const text = (value: string): string => JSON.stringify(value)
   const bindings = [
     ...Object.entries(variables).flatMap(([name, value]) =>
@@ -144,7 +151,8 @@ function configOf({ compatibilityFlags, directory, objects, queues, variables }:
     ...queues.map((name) => `(name = ${text(name)}, queue = (name = "queue"))`),
   ]
   const namespaces = [...new Set(Object.values(objects))].map(
-    (className) => `(className = ${text(className)}, uniqueKey = ${text(className)}, enableSql = true)`,
+    (className) =>
+      `(className = ${text(className)}, uniqueKey = ${text(className)}, enableSql = true, preventEviction = ${keepsObjects})`,
   )
   return `using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -155,7 +163,7 @@ const config :Workerd.Config = (
     (name = "storage", disk = (path = ${text(join(directory, "storage"))}, writable = true)),
   ],
   sockets = [(name = "http", address = "127.0.0.1:0", http = (cfBlobHeader = "MF-CF-Blob"), service = "main")],
-  v8Flags = [${V8_FLAGS.map(text).join(", ")}],
+  v8Flags = [${v8Flags.map(text).join(", ")}],
 );
 const main :Workerd.Worker = (
   modules = [(name = "worker.js", esModule = embed "worker.js")],

@@ -20,7 +20,7 @@ import { createAuditTrails, type AuditTrails } from "./observe/audit-trails.ts"
 import { createAuditStage } from "./observe/audit.ts"
 import { createRequestIdStage } from "./observe/request-id.ts"
 import { createTraceStage } from "./observe/trace.ts"
-import { PIPELINE, type StageName } from "./pipeline.ts"
+import { ORDER, type StageName } from "./pipeline.ts"
 import { refuse } from "./reply.ts"
 
 const STAGES: Readonly<
@@ -60,7 +60,7 @@ export function createStages(gateway: Gateway): readonly StageHandler[] {
   const objects = createClientObjects(gateway)
   // Shared: one stage sees what is refused, another what is about to happen, and both belong on the same trail.
   const trails = createAuditTrails(gateway)
-  return PIPELINE.map(({ stage }) => STAGES[stage](gateway, objects, trails))
+  return ORDER.map((stage) => STAGES[stage](gateway, objects, trails))
 }
 
 /**

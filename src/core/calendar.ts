@@ -5,7 +5,7 @@
  * midnight is skipped begins with the change of the clocks, a midnight or an hour that is shown twice begins nothing the
  * second time, and a day that the zone left out has no window. Windows follow each other without gap or overlap.
  *
- * Zone data are the runtime's, through Intl. Total; remembers formatters and nothing else. `core/quota.ts` calls it when a
+ * Zone data are the runtime's, through Intl. Total; remembers formatters and the list of zones. `core/quota.ts` calls it when a
  * window has ended, not for every request.
  */
 import { TIMEZONE_CACHE_ENTRIES_MAX } from "./bounds.ts"
@@ -29,12 +29,21 @@ const CHANGE_FREE_MS = 2 * OFFSET_MS_MAX
 /** Formatters by zone as it was asked for, null for one that the runtime does not know. */
 const formatters = new Map<string, Intl.DateTimeFormat | null>()
 
+/** The zones that the runtime lists, once somebody has asked. */
+let listed: ReadonlySet<string> | undefined
+
 /**
  * Returns true for a zone of the IANA database that this runtime knows, such as `Asia/Tokyo`; upper and lower case are
  * alike. A bare offset (`+09:00`) is none: it has no calendar of its own and not every runtime takes it.
+ *
+ * The first formatter of a process takes tens of milliseconds, because the runtime then finds out which languages it has. Where
+ * a zone is only named, as when the configuration is read, the runtime's list of zones answers in a tenth of that; a formatter
+ * is made for what is not on it: other names and spellings of the same zones, and mistakes.
  */
 export function isKnownTimezone(timezone: string): boolean {
-  return formatterOf(timezone) !== null
+  listed ??= new Set(Intl.supportedValuesOf("timeZone"))
+  // UTC is not on every list.
+  return timezone === "UTC" || listed.has(timezone) || formatterOf(timezone) !== null
 }
 
 /**
