@@ -3,7 +3,7 @@
  *
  * One record per request, held as the only Hono variable. Stages never import each other; this is where they meet.
  */
-import type { Context, MiddlewareHandler } from "hono"
+import type { Context } from "hono"
 import type { TokenFacts } from "./core/access-token.ts"
 import type { Config, ConfiguredClient, Origin, Route } from "./config/config.ts"
 import type { ClientCertificate } from "./core/certificate.ts"
@@ -140,8 +140,11 @@ export interface GatewayEnv {
 /** The context that every stage gets. */
 export type GatewayContext = Context<GatewayEnv>
 
-/** A stage as Hono runs it: it answers, or it hands on. */
-export type StageHandler = MiddlewareHandler<GatewayEnv>
+/**
+ * A stage: it answers, or it hands on and returns what `next` returns. One that has something to do behind the next one, or has to wait,
+ * is asynchronous; any other is not, because each wait is paid for with every request.
+ */
+export type StageHandler = (c: GatewayContext, next: () => Promise<void>) => Response | Promise<Response | void>
 
 /** The outside world of one gateway: configuration, clock, randomness, whose word request.cf is, and how its origins stand. */
 export interface Gateway {

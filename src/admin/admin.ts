@@ -5,8 +5,9 @@
  * is counted, then it has to prove who sends it. Only then is the page looked for, so that a stranger does not learn which there
  * are. Requests of this room are no requests of the gateway's: the metrics do not count them.
  */
-import { Hono } from "hono"
+import type { Hono } from "hono"
 import { createIpLimitStage } from "../admit/ip-limit.ts"
+import { createStagedApplication } from "../chain.ts"
 import type { AdminRoom } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type GatewayEnv } from "../context.ts"
 import { createAccessLogStage } from "../observe/access-log.ts"
@@ -27,18 +28,17 @@ export function createAdminApplication(gateway: Gateway, room: AdminRoom): Hono<
   const pages: ReadonlyMap<string, AdminPage> = new Map([
     ["/metrics", { methods: ["GET", "HEAD"], answer: createMetricsPage(gateway) }],
   ])
-  const application = new Hono<GatewayEnv>()
-  application.use(createAccessLogStage({ ...gateway, metrics: undefined }))
-  application.use(createRequestIdStage(gateway))
-  application.use(createAdminTargetStage(room))
-  application.use(createIpLimitStage())
-  application.use(createCredentialsStage(gateway, room))
-  application.use(async function page(c) {
-    const found = pages.get(required(c.get("exchange").path, "path"))
-    if (found === undefined) return refuse(c, "route-not-found", { reason: "no_page" })
-    if (found.methods.includes(c.req.raw.method)) return found.answer(c)
-    return refuse(c, "method-not-allowed", { reason: "method", fields: [["Allow", found.methods.join(", ")]] })
-  })
-  application.onError((error, c) => refuse(c, "internal-error", { reason: `${error.name}: ${error.message}` }))
-  return application
+  return createStagedApplication([
+    createAccessLogStage({ ...gateway, metrics: undefined }),
+    createRequestIdStage(gateway),
+    createAdminTargetStage(room),
+    createIpLimitStage(),
+    createCredentialsStage(gateway, room),
+    function page(c) {
+      const found = pages.get(required(c.get("exchange").path, "path"))
+      if (found === undefined) return refuse(c, "route-not-found", { reason: "no_page" })
+      if (found.methods.includes(c.req.raw.method)) return found.answer(c)
+      return refuse(c, "method-not-allowed", { reason: "method", fields: [["Allow", found.methods.join(", ")]] })
+    },
+  ])
 }

@@ -5,7 +5,7 @@
  * that is not known is not a client with fewer rights. Behind the answer the client's object learns which certificate was used.
  */
 import type { ConfiguredClient } from "../config/config.ts"
-import { required, type Gateway, type StageHandler } from "../context.ts"
+import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { CLIENT_DIRECTORY_TIMEOUT_MS } from "../core/bounds.ts"
 import type { ClientCertificate } from "../core/certificate.ts"
 import { formatExpires } from "../core/expiry-field.ts"
@@ -20,11 +20,24 @@ import { refuse, refuseUnavailable } from "../reply.ts"
 export function createIdentityStage(gateway: Gateway, objects: ClientObjects): StageHandler {
   const { nowMs } = gateway
   const notes = createCertificateNotes(gateway, objects)
-  return async function identity(c, next) {
-    const exchange = c.get("exchange")
-    const { certificate } = exchange
+  return function identity(c, next) {
+    const { certificate } = c.get("exchange")
     if (certificate === undefined) return next()
-    const decision = await ask(gateway, certificate, nowMs())
+    const decision = ask(gateway, certificate, nowMs())
+    // A directory in memory costs no wait.
+    return "then" in decision
+      ? decision.then<Response | void>((decided) => act(c, next, certificate, decided))
+      : act(c, next, certificate, decision)
+  }
+
+  /** Does what is decided. */
+  function act(
+    c: GatewayContext,
+    next: () => Promise<void>,
+    certificate: ClientCertificate,
+    decision: Decision,
+  ): Response | Promise<void> {
+    const exchange = c.get("exchange")
     if ("failure" in decision) return refuseUnavailable(c, decision.failure)
     // Somebody who is known and may not pass is on the record by name.
     if ("client" in decision) exchange.client = decision.client
@@ -36,9 +49,10 @@ export function createIdentityStage(gateway: Gateway, objects: ClientObjects): S
     }
     notes.add(c, decision.client, certificate, decision.retiresAtMs)
     exchange.rechecks?.push({ ask: () => recheck(gateway, certificate, decision.client.id) })
-    await next()
-    if (required(exchange.route, "route").tellsExpiry)
-      c.res.headers.set("X-Client-Certificate-Expires", formatExpires(certificate.notAfterMs, decision.retiresAtMs))
+    if (!required(exchange.route, "route").tellsExpiry) return next()
+    return next().then(() =>
+      c.res.headers.set("X-Client-Certificate-Expires", formatExpires(certificate.notAfterMs, decision.retiresAtMs)),
+    )
   }
 }
 
@@ -50,19 +64,22 @@ async function recheck(gateway: Gateway, certificate: ClientCertificate, clientI
   return decision.client.id === clientId ? HOLDS : { kind: "ended", reason: "certificate_of_another_client" }
 }
 
-/** Asks the directory for a bounded time. Never throws. */
-async function ask(
-  { directory }: Gateway,
-  certificate: ClientCertificate,
-  nowMs: number,
-): Promise<IdentityDecision<ConfiguredClient> | { readonly failure: string }> {
+/** What the directory says, or why it says nothing. */
+type Decision = IdentityDecision<ConfiguredClient> | { readonly failure: string }
+
+const FAILED = { failure: "directory_failed" } as const
+
+/** Asks the directory for a bounded time. Neither throws nor rejects. */
+function ask({ directory }: Gateway, certificate: ClientCertificate, nowMs: number): Decision | Promise<Decision> {
   try {
     const found = directory.find(certificate, nowMs)
-    // A directory in memory costs no timer.
-    const answer = "then" in found ? await withDeadline(found, CLIENT_DIRECTORY_TIMEOUT_MS) : found
-    if (answer === LATE) return { failure: "directory_timeout" }
-    return isIdentityDecision(answer) ? answer : { failure: "directory_invalid" }
+    return "then" in found ? withDeadline(found, CLIENT_DIRECTORY_TIMEOUT_MS).then(read, () => FAILED) : read(found)
   } catch {
-    return { failure: "directory_failed" }
+    return FAILED
   }
+}
+
+function read(answer: IdentityDecision<ConfiguredClient> | typeof LATE): Decision {
+  if (answer === LATE) return { failure: "directory_timeout" }
+  return isIdentityDecision(answer) ? answer : { failure: "directory_invalid" }
 }

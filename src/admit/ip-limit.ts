@@ -4,7 +4,7 @@
  * The rule is `core/ip-limit.ts`. This stage waits a short, bounded time for the binding `IP_LIMIT`; without the binding it
  * passes, and what the binding gets wrong costs no request: it is noted for the event.
  */
-import type { StageHandler } from "../context.ts"
+import type { GatewayContext, StageHandler } from "../context.ts"
 import { IP_LIMIT_PERIOD_SECONDS, IP_LIMIT_TIMEOUT_MS } from "../core/bounds.ts"
 import { decideIpLimit, ipLimitKey, type IpLimitAsked } from "../core/ip-limit.ts"
 import { LATE, withDeadline } from "../deadline.ts"
@@ -12,9 +12,12 @@ import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
 export function createIpLimitStage(): StageHandler {
-  return async function ipLimit(c, next) {
+  return function ipLimit(c, next) {
     const binding = c.env.IP_LIMIT
-    if (binding === undefined) return next()
+    return binding === undefined ? next() : limit(binding, c, next)
+  }
+
+  async function limit(binding: RateLimit, c: GatewayContext, next: () => Promise<void>): Promise<Response | void> {
     const asked = await askBinding(binding, ipLimitKey(c.req.raw.headers.get("cf-connecting-ip")))
     const decision = decideIpLimit(asked)
     if (decision === "refuse") {

@@ -12,7 +12,7 @@ import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
 export function createRouteStage({ config }: Gateway): StageHandler {
-  return async function route(c, next) {
+  return function route(c, next) {
     const exchange = c.get("exchange")
     const path = required(exchange.path, "path")
     const match = matchHostRoute(config.routeTable, required(exchange.host, "host"), c.req.raw.method, path)

@@ -13,7 +13,7 @@ import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
 export function createTargetStage({ config }: Gateway): StageHandler {
-  return async function target(c, next) {
+  return function target(c, next) {
     const exchange = c.get("exchange")
     const { headers, url } = c.req.raw
     const fault = findHeaderFault(headers)

@@ -11,7 +11,7 @@ import { refuse } from "../reply.ts"
 
 /** Returns the stage. */
 export function createAccessPolicyStage({ config }: Gateway): StageHandler {
-  return async function accessPolicy(c, next) {
+  return function accessPolicy(c, next) {
     const exchange = c.get("exchange")
     const { token: asked } = required(exchange.route, "route")
     if (asked === undefined) return next()

@@ -21,10 +21,9 @@ export function createTokenStage(gateway: Gateway): StageHandler {
   const { config, nowMs } = gateway
   const verifier = createTokenVerifier(createKeySets(gateway))
 
-  return async function token(c, next) {
+  return function token(c, next) {
     const { token: asked } = required(c.get("exchange").route, "route")
-    if (asked === undefined) return next()
-    return (await decide(c, asked)) ?? next()
+    return asked === undefined ? next() : decide(c, asked).then<Response | void>((refusal) => refusal ?? next())
   }
 
   /** Returns the refusal, or undefined when the token is good. */

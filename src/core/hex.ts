@@ -2,14 +2,29 @@
  * Octets as hexadecimal digits and back. Pure and total; ids, fingerprints, MACs and DER values are written with it.
  */
 
-/** The two lower-case digits of every octet: request ids and traces are written for every request. */
-const DIGITS: readonly string[] = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, "0"))
+/** Codes of the lower-case digits. */
+const CODES: readonly number[] = Array.from("0123456789abcdef", (digit) => digit.charCodeAt(0))
+
+/** Octets that are written at a time. */
+const PART = 64
 
 /** Returns the octets as lower-case hex. */
 export function formatHex(octets: Uint8Array): string {
+  if (octets.length <= PART) return formatPart(octets)
   let text = ""
-  for (let i = 0; i < octets.length; i++) text += DIGITS[octets[i] ?? 0]
+  for (let i = 0; i < octets.length; i += PART) text += formatPart(octets.subarray(i, i + PART))
   return text
+}
+
+/** Built as codes: a text that is added to octet by octet is as many texts. */
+function formatPart(octets: Uint8Array): string {
+  const codes = new Array<number>(octets.length * 2)
+  for (let i = 0; i < octets.length; i++) {
+    const octet = octets[i] ?? 0
+    codes[2 * i] = CODES[octet >> 4] ?? 0
+    codes[2 * i + 1] = CODES[octet & 15] ?? 0
+  }
+  return String.fromCharCode(...codes)
 }
 
 /** Returns the octets of an even number of hex digits of any case, or undefined. */

@@ -40,7 +40,7 @@ export function createIdempotencyStage(gateway: Gateway): StageHandler {
   const { fillRandom, recordKeys } = gateway
   const ledger = createLedger(gateway)
 
-  return async function idempotency(c, next) {
+  return function idempotency(c, next) {
     const { action } = required(c.get("exchange").route, "route")
     const request = c.req.raw
     if (action.kind !== "forward" || action.idempotency === undefined || isSafeMethod(request.method)) return next()

@@ -9,7 +9,7 @@ import { refuse, refuseUnavailable } from "../reply.ts"
 
 /** Returns the stage. */
 export function createRespondStage({ assertionKeys }: Gateway): StageHandler {
-  return async function respond(c, next) {
+  return function respond(c, next) {
     const exchange = c.get("exchange")
     const { action } = required(exchange.route, "route")
     if (exchange.upgrade?.kind === "refused") return refuseUpgrade(c, exchange.upgrade)
@@ -20,16 +20,17 @@ export function createRespondStage({ assertionKeys }: Gateway): StageHandler {
         const isBodiless = action.status === 204 || action.status === 205 || action.status === 304
         return answer(c, action.status, isBodiless ? null : action.body, action.contentType, "no-store")
       }
-      case "jwks": {
-        const keys = await required(assertionKeys, "assertionKeys").publish()
-        if (keys.ok) {
-          // Fresh long enough to be cheap, short enough that a rotation is not a matter of days.
-          const caching = `public, max-age=${JWKS_MAX_AGE_SECONDS}`
-          return answer(c, 200, keys.text, "application/jwk-set+json", caching)
-        }
-        return refuseUnavailable(c, keys.reason)
-      }
+      case "jwks":
+        return publishKeys(c)
     }
+  }
+
+  async function publishKeys(c: GatewayContext): Promise<Response> {
+    const keys = await required(assertionKeys, "assertionKeys").publish()
+    if (!keys.ok) return refuseUnavailable(c, keys.reason)
+    // Fresh long enough to be cheap, short enough that a rotation is not a matter of days.
+    const caching = `public, max-age=${JWKS_MAX_AGE_SECONDS}`
+    return answer(c, 200, keys.text, "application/jwk-set+json", caching)
   }
 }
 

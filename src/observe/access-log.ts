@@ -56,7 +56,7 @@ export function createAccessLogStage(
       try {
         await next()
       } catch (error) {
-        // Hono answers for thrown errors; whatever else is thrown ends here.
+        // The chain answers for thrown errors; whatever else is thrown ends here.
         c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
       }
       const endedMs = nowMs()

@@ -6,15 +6,18 @@
  * called there is nothing to refuse any more: an outcome that cannot be recorded at once is kept and recorded behind the
  * answer, and the event says so.
  */
-import { required, type Gateway, type StageHandler } from "../context.ts"
+import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
 import type { AuditTrails } from "./audit-trails.ts"
 
 /** Returns the stage. */
 export function createAuditStage(_: Gateway, __: unknown, trails: AuditTrails): StageHandler {
-  return async function audit(c, next) {
+  return function audit(c, next) {
+    return required(c.get("exchange").route, "route").isAudited ? keep(c, next) : next()
+  }
+
+  async function keep(c: GatewayContext, next: () => Promise<void>): Promise<Response | void> {
     const exchange = c.get("exchange")
-    if (!required(exchange.route, "route").isAudited) return next()
     required(exchange.client, "client")
     const begun = await trails.begin(c)
     if ("failure" in begun) return refuseUnavailable(c, begun.failure, begun)
@@ -22,7 +25,7 @@ export function createAuditStage(_: Gateway, __: unknown, trails: AuditTrails): 
     try {
       await next()
     } catch (error) {
-      // Hono answers for thrown errors; whatever else is thrown would pass by the outcome.
+      // The chain answers for thrown errors; whatever else is thrown would pass by the outcome.
       c.res = refuse(c, "internal-error", { reason: `threw_${typeof error}` })
     }
     await trails.end(c)

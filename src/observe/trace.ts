@@ -9,7 +9,7 @@ import { collectorOf } from "./span-collector.ts"
 
 /** Returns the stage. */
 export function createTraceStage({ config, fillRandom }: Gateway): StageHandler {
-  return async function trace(c, next) {
+  return function trace(c, next) {
     const exchange = c.get("exchange")
     if (exchange.client !== undefined) {
       const { headers } = c.req.raw

@@ -41,6 +41,7 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
       "src/config/",
       "src/context.ts",
       "src/reply.ts",
+      "src/chain.ts",
       ...TOOLS,
       "src/admin/",
       "src/tokens/",

@@ -4,10 +4,10 @@
  */
 import { createExecutionContext, waitOnExecutionContext } from "cloudflare:test"
 import { env } from "cloudflare:workers"
-import { Hono } from "hono"
 import { expect, test, vi } from "vitest"
-import { required, type GatewayEnv } from "../../src/context.ts"
+import { required } from "../../src/context.ts"
 import { createAccessLogStage } from "../../src/observe/access-log.ts"
+import { createStagedApplication } from "../../src/chain.ts"
 import { createEmbeddedDirectory } from "../../src/client-directory.ts"
 import { createOriginHealth } from "../../src/origin/origin-health.ts"
 import { createGateway, createRequest, fixtures, writtenLines } from "./harness.ts"
@@ -83,8 +83,7 @@ test.each([
   [true, true],
   [undefined, undefined],
 ] as const)("the event of a request whose origin is unhealthy (%s) says so (%s)", async (originUnhealthy, written) => {
-  const application = new Hono<GatewayEnv>()
-  application.use(
+  const application = createStagedApplication([
     createAccessLogStage(
       {
         config: createGateway().config,
@@ -97,11 +96,11 @@ test.each([
       undefined,
       { note: () => {} },
     ),
-  )
-  application.use(async (c) => {
-    if (originUnhealthy !== undefined) c.get("exchange").originUnhealthy = originUnhealthy
-    return c.body(null, 204)
-  })
+    (c) => {
+      if (originUnhealthy !== undefined) c.get("exchange").originUnhealthy = originUnhealthy
+      return c.body(null, 204)
+    },
+  ])
   const ctx = createExecutionContext()
   await application.fetch(createRequest(), env, ctx)
   await waitOnExecutionContext(ctx)

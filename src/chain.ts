@@ -1,0 +1,51 @@
+/**
+ * Stages as one handler, each of them inside the one before. Hono would look all of them up by path with every request; their order is
+ * the same for all paths, so it is settled here.
+ */
+import { Hono } from "hono"
+import type { GatewayContext, GatewayEnv, StageHandler } from "./context.ts"
+import { refuse } from "./reply.ts"
+
+/** Returns the application that lets every request through these stages, in their order. */
+export function createStagedApplication(stages: readonly StageHandler[]): Hono<GatewayEnv> {
+  const application = new Hono<GatewayEnv>()
+  const handle = chain(stages)
+  application.all("*", async (c) => {
+    await handle(c)
+    return c.res
+  })
+  return application
+}
+
+/**
+ * Returns the stages as one handler.
+ *
+ * Whatever a stage throws is a fault of the gateway: the caller learns nothing of it, the event does, and the stages around
+ * it see the answer like any other. What is no Error ends at the outermost stage.
+ */
+function chain(stages: readonly StageHandler[]): (c: GatewayContext) => Promise<void> {
+  return stages.reduceRight<(c: GatewayContext) => Promise<void>>(
+    (inner, stage) => (c) => {
+      let handedOn: Promise<void> | undefined
+      try {
+        const answer = stage(c, () => (handedOn = inner(c)))
+        // A stage that has nothing to do behind the next one costs neither a promise nor a turn of its own.
+        return handedOn !== undefined && answer === handedOn ? handedOn : settle(c, answer)
+      } catch (error) {
+        return settle(c, Promise.reject(error))
+      }
+    },
+    async () => {},
+  )
+}
+
+/** Takes what a stage answers, or what it throws. */
+async function settle(c: GatewayContext, answer: ReturnType<StageHandler>): Promise<void> {
+  try {
+    const response = await answer
+    if (response !== undefined && !c.finalized) c.res = response
+  } catch (error) {
+    if (!(error instanceof Error)) throw error
+    c.res = refuse(c, "internal-error", { reason: `${error.name}: ${error.message}` })
+  }
+}
