@@ -32,7 +32,7 @@ import { FIXED_COLLECTIONS } from "./workerd.ts"
 const options = parseBenchOptions(process.argv.slice(2))
 const directory = await mkdtemp(join(tmpdir(), "sekisho-bench-"))
 // With collections at fixed points each of them walks everything that is alive: a table costs by its size what it costs nowhere else, and
-// requests wait for it.
+// whoever is served just then waits for it.
 const isLikePlatform = options.v8Default || options.mode === "scale" || options.mode === "latency"
 const settings = { ...options, directory, v8Flags: isLikePlatform ? [] : FIXED_COLLECTIONS }
 try {
