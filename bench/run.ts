@@ -11,7 +11,7 @@
  *   --gate        calls of the client's object per request, with leases and without, beside the simulation
  *   --rounds N    default 5; --requests N of one slice, default 4000; --warm-up N of each before that, default 5000
  *   --seconds N   of load per line of --gate and per slice of --latency, default 4
- *   --v8-default  without the flags of V8 that make rounds comparable
+ *   --v8-default  without the flags of V8 that make rounds comparable; --scale and --latency never have them
  *   --json        for machines
  *
  * Linux only: CPU time is read from /proc.
@@ -31,7 +31,10 @@ import { FIXED_COLLECTIONS } from "./workerd.ts"
 
 const options = parseBenchOptions(process.argv.slice(2))
 const directory = await mkdtemp(join(tmpdir(), "sekisho-bench-"))
-const settings = { ...options, directory, v8Flags: options.v8Default ? [] : FIXED_COLLECTIONS }
+// With collections at fixed points each of them walks everything that is alive: a table costs by its size what it costs nowhere else, and
+// whoever is served just then waits for it.
+const isLikePlatform = options.v8Default || options.mode === "scale" || options.mode === "latency"
+const settings = { ...options, directory, v8Flags: isLikePlatform ? [] : FIXED_COLLECTIONS }
 try {
   switch (options.mode) {
     case "targets":
