@@ -2,8 +2,10 @@
  * What the whole gateway costs: CPU time per request against a Worker that only calls fetch, on the same workerd, and beside
  * what people would use instead. Each ratio is taken within its round.
  */
+import { randomUUID } from "node:crypto"
 import { join } from "node:path"
 import { mintAssertionKey } from "../cli/assertion-keys.ts"
+import { mintRecordKey } from "../cli/record-keys.ts"
 import { startAlternatives } from "./alternatives.ts"
 import { runSlice, type Slice } from "./load.ts"
 import { plainGateway, startOrigin } from "./parties.ts"
@@ -19,6 +21,8 @@ export interface Target {
   readonly does: string
   readonly port: number
   readonly pid: number
+  /** True: each request posts 200 octets under a key of its own. */
+  readonly isKeyed?: boolean
   close(): Promise<void>
 }
 
@@ -43,14 +47,32 @@ export async function benchTargets(options: RoundsOptions & { readonly alternati
         v8Flags,
       })),
     })
-    for (const { name, does, overrides } of variantsFor(originUrl, await mintAssertionKey("ES256")))
-      targets.push({ name, does, ...(await startBareGateway(overrides, join(directory, name), { v8Flags })) })
+    targets.push({
+      name: "essentials",
+      does: "the calls of the platform that a gateway cannot do without; no rule",
+      ...(await startBareWorker({
+        entry: join(ROOT, "bench/essentials.ts"),
+        variables: { ORIGIN: originUrl },
+        objects: {},
+        queues: [],
+        compatibilityFlags: ["enable_request_signal"],
+        directory: join(directory, "essentials"),
+        v8Flags,
+      })),
+    })
+    for (const { overrides, ...target } of variantsFor(originUrl, await mintAssertionKey("ES256")))
+      targets.push({ ...target, ...(await startBareGateway(overrides, join(directory, target.name), { v8Flags })) })
     if (alternatives) targets.push(...(await startAlternatives(originUrl, directory, v8Flags)))
     const slices = await runRounds(
       options,
-      targets.map(({ pid, port: own }) => {
+      targets.map(({ isKeyed, pid, port: own }) => {
         const url = new URL(`http://localhost:${own}/balance`)
-        return () => runSlice(url, fields, requests, pid)
+        return () =>
+          isKeyed
+            ? runSlice(url, () => ({ ...fields, "Idempotency-Key": `"${randomUUID()}"` }), requests, pid, {
+                body: PAYMENT,
+              })
+            : runSlice(url, fields, requests, pid)
       }),
     )
     report(targets, slices, options)
@@ -59,6 +81,9 @@ export async function benchTargets(options: RoundsOptions & { readonly alternati
     await Promise.all(targets.map(async (target) => target.close()))
   }
 }
+
+/** What a keyed request posts. */
+const PAYMENT = Buffer.from(JSON.stringify({ filler: "x".repeat(187) }))
 
 function variantsFor(originUrl: string, assertionKey: string) {
   const gateway = plainGateway(originUrl)
@@ -87,6 +112,26 @@ function variantsFor(originUrl: string, assertionKey: string) {
         GATEWAY: { ...gateway.GATEWAY, assertion: { issuer: "https://localhost", keys: ["ASSERTION_KEY"] } },
         ORIGINS: { bank: { url: originUrl, assertion: true } },
         ASSERTION_KEY: assertionKey,
+      },
+    },
+    {
+      name: "gateway + audit",
+      does: "no events; intent and outcome on the client's trail: two object calls a request",
+      overrides: {
+        ...gateway,
+        ROUTES: gateway.ROUTES.map((route) => ({ ...route, audit: "required" })),
+        SINKS: [{ kind: "ndjson", url: originUrl, takes: ["audit"] }],
+      },
+    },
+    {
+      name: "gateway + key",
+      does: "no events; POST of 200 octets under an idempotency key: two object calls a request, the answer encrypted",
+      isKeyed: true,
+      overrides: {
+        ...gateway,
+        GATEWAY: { ...gateway.GATEWAY, idempotency: { keys: ["RECORD_KEY"] } },
+        ROUTES: gateway.ROUTES.map((route) => ({ ...route, methods: ["POST"], idempotency: "required" })),
+        RECORD_KEY: mintRecordKey("bench"),
       },
     },
     {

@@ -23,7 +23,15 @@ export function createTokenStage(gateway: Gateway): StageHandler {
 
   return function token(c, next) {
     const { token: asked } = required(c.get("exchange").route, "route")
-    return asked === undefined ? next() : decide(c, asked).then<Response | void>((refusal) => refusal ?? next())
+    return asked === undefined ? next() : check(c, asked, next)
+  }
+
+  async function check(
+    c: GatewayContext,
+    asked: NonNullable<Route["token"]>,
+    next: () => Promise<void>,
+  ): Promise<Response | void> {
+    return (await decide(c, asked)) ?? next()
   }
 
   /** Returns the refusal, or undefined when the token is good. */

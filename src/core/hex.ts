@@ -18,11 +18,10 @@ export function formatHex(octets: Uint8Array): string {
 
 /** Built as codes: a text that is added to octet by octet is as many texts. */
 function formatPart(octets: Uint8Array): string {
-  const codes = new Array<number>(octets.length * 2)
+  const codes: number[] = []
   for (let i = 0; i < octets.length; i++) {
     const octet = octets[i] ?? 0
-    codes[2 * i] = CODES[octet >> 4] ?? 0
-    codes[2 * i + 1] = CODES[octet & 15] ?? 0
+    codes.push(CODES[octet >> 4] ?? 0, CODES[octet & 15] ?? 0)
   }
   return String.fromCharCode(...codes)
 }
