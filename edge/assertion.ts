@@ -5,6 +5,7 @@
  */
 import { createHmac } from "node:crypto"
 import { signedText, type AssertedRequest, type EdgeAssertion } from "../src/core/edge-assertion.ts"
+import type { EdgeReport } from "../src/core/edge-metrics.ts"
 import type { TlsClientAuth } from "../src/core/platform-certificate.ts"
 
 /** What the edge knows of a connection, under the names that Cloudflare uses in `request.cf`. */
@@ -14,6 +15,8 @@ export interface ConnectionDetails {
   readonly tlsCipher: string
   readonly httpProtocol: string
   readonly clientTcpRtt: number
+  /** What the edge says of itself, with requests to the admin room alone. No name of Cloudflare's. */
+  readonly edgeMetrics?: EdgeReport | undefined
 }
 
 /** Octets of the key: those of the digest, so that none is hashed away (RFC 2104 §3). */

@@ -11,6 +11,7 @@ import { createServer } from "node:https"
 import type { AddressInfo, Socket } from "node:net"
 import type { TLSSocket } from "node:tls"
 import { HEADER_BYTES_MAX, RETRY_AFTER_SECONDS_DEFAULT, TARGET_BYTES_MAX } from "../src/core/bounds.ts"
+import { HOST_NOT_SERVED } from "../src/core/edge-metrics.ts"
 import type { ProblemCode } from "../src/core/problem.ts"
 import { mintRequestId } from "../src/core/request-id.ts"
 import { METHODS } from "../src/core/route.ts"
@@ -19,6 +20,7 @@ import { Connection, readAddress } from "./connection.ts"
 import { requestFields, UPGRADE_FIELDS } from "./fields.ts"
 import { endAfterBody, forward } from "./forward.ts"
 import { isHandshake, readHandshake, type Handshake } from "./handshake.ts"
+import { createEdgeTally } from "./metrics.ts"
 import {
   ASSERTION_VALIDITY_MS,
   EDGE_CONNECTIONS_MAX,
@@ -71,6 +73,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   let settings = readSettings(options)
   reportUncovered(settings)
   let isClosing = false
+  const tally = createEdgeTally()
   const connections = new Map<Socket, Connection>()
   // By the client's address and port: Node does not tell which TLS socket runs on which TCP socket.
   const accepted = new Map<string, { readonly socket: Socket; readonly trust: Trust }>()
@@ -87,7 +90,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     SNICallback(this: unknown, name: string, done: (error: Error | null) => void) {
       if (isServed(name)) return done(null)
       sendAlert(this)
-      done(new Error("host name not served"))
+      done(new Error(HOST_NOT_SERVED))
     },
     maxHeaderSize: PARSER_BYTES_MAX,
     insecureHTTPParser: false,
@@ -106,11 +109,16 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   server.on("connection", (socket: Socket) => {
     const origin = formatOrigin(socket)
     accepted.set(origin, { socket, trust: settings.trust })
-    socket.once("close", () => accepted.delete(origin))
+    const close = tally.open()
+    socket.once("close", () => {
+      accepted.delete(origin)
+      close()
+    })
   })
-  server.on("drop", () =>
-    emit({ kind: "connection-dropped", reason: `more than ${server.maxConnections} connections` }),
-  )
+  server.on("drop", () => {
+    tally.drop()
+    emit({ kind: "connection-dropped", reason: `more than ${server.maxConnections} connections` })
+  })
   server.on("secureConnection", (socket: TLSSocket) => {
     const name = typeof socket.servername === "string" && socket.servername !== "" ? socket.servername : undefined
     const clientAddress = readAddress(socket.remoteAddress)
@@ -125,7 +133,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   })
   server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
     const clientAddress = readAddress(socket.remoteAddress) ?? ""
-    emit({ kind: "tls-failed", clientAddress, reason: error.code ?? error.message })
+    const reason = error.code ?? error.message
+    tally.failHandshake(reason)
+    emit({ kind: "tls-failed", clientAddress, reason })
   })
   server.on("request", (request, response) => accept(request, response, false))
   server.on("checkContinue", (request, response) => accept(request, response, true))
@@ -228,8 +238,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       emit({ kind: "crl-unavailable", issuer: revocation.issuer, reason: revocation.reason })
     }
     const httpProtocol = `HTTP/${request.httpVersion}`
+    const edgeMetrics = settings.adminHosts.has(host) ? tally.report() : undefined
     const blob = formatBlob(
-      { tlsClientAuth: auth, tlsVersion, tlsCipher, httpProtocol, clientTcpRtt: 0 },
+      { tlsClientAuth: auth, tlsVersion, tlsCipher, httpProtocol, clientTcpRtt: 0, edgeMetrics },
       { method, host: hostField, target, clientAddress },
       { rid: requestId, exp: nowMs + ASSERTION_VALIDITY_MS },
       options.assertionKey,
@@ -301,6 +312,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
 
   function report(refusal: Refusal, clientAddress: string, method: string, target: string): void {
     const { requestId, code, status } = refusal
+    tally.refuse(code)
     emit({
       kind: "refused",
       requestId,
