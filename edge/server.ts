@@ -5,7 +5,7 @@
  * hands the rest to the Worker on loopback together with connection details that nobody else can sign. Whether a
  * certificate is needed, and for what, is the Worker's decision. This file wires the parts; the rules are in them.
  */
-import { randomBytes as systemRandomBytes } from "node:crypto"
+import { createSecretKey } from "node:crypto"
 import { Agent, type IncomingMessage, type ServerResponse } from "node:http"
 import { createServer } from "node:https"
 import type { AddressInfo, Socket } from "node:net"
@@ -15,7 +15,7 @@ import { HOST_NOT_SERVED } from "../src/core/edge-metrics.ts"
 import type { ProblemCode } from "../src/core/problem.ts"
 import { mintRequestId } from "../src/core/request-id.ts"
 import { METHODS } from "../src/core/route.ts"
-import { ASSERTION_KEY_BYTES, formatBlob } from "./assertion.ts"
+import { ASSERTION_KEY_BYTES, formatBlob, writeDetails } from "./assertion.ts"
 import { Connection, readAddress } from "./connection.ts"
 import { requestFields, UPGRADE_FIELDS } from "./fields.ts"
 import { endAfterBody, forward } from "./forward.ts"
@@ -30,6 +30,7 @@ import {
   type EdgeOptions,
 } from "./options.ts"
 import { codeOfParserError, type ParserError } from "./parser-error.ts"
+import { createRandomStock } from "./random-stock.ts"
 import { createRefusal, formatRefusal, type Refusal, type RefusalOptions } from "./refusal.ts"
 import { decideRequest } from "./request-grammar.ts"
 import { findUncovered } from "./revocation.ts"
@@ -60,9 +61,11 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       `Cannot start the edge, the assertion key has ${options.assertionKey.length} octets: give it ${ASSERTION_KEY_BYTES}`,
     )
   }
+  // Prepared once: a key of octets would be prepared anew for every request, which costs more than the MAC.
+  const assertionKey = createSecretKey(options.assertionKey)
   const timeouts = { ...EDGE_TIMEOUTS, ...options.timeouts }
   const now = options.now ?? Date.now
-  const randomBytes = options.randomBytes ?? systemRandomBytes
+  const randomBytes = options.randomBytes ?? createRandomStock()
   const emit = (event: EdgeEvent): void => {
     try {
       options.onEvent?.(event)
@@ -231,19 +234,20 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       endAfterBody(request, response, hasBody, timeouts.lingerMs)
       return
     }
-    const { clientAddress, tlsVersion, tlsCipher } = connection
+    const { clientAddress } = connection
     const nowMs = now()
     const { auth, revocation } = describePeer(connection.peer, settings.trust, nowMs)
     if (revocation?.status === "unavailable") {
       emit({ kind: "crl-unavailable", issuer: revocation.issuer, reason: revocation.reason })
     }
     const httpProtocol = `HTTP/${request.httpVersion}`
-    const edgeMetrics = settings.adminHosts.has(host) ? tally.report() : undefined
     const blob = formatBlob(
-      { tlsClientAuth: auth, tlsVersion, tlsCipher, httpProtocol, clientTcpRtt: 0, edgeMetrics },
+      settings.adminHosts.has(host)
+        ? writeDetails({ ...connection.detailsOf(auth, httpProtocol), edgeMetrics: tally.report() })
+        : connection.describe(auth, httpProtocol),
       { method, host: hostField, target, clientAddress },
       { rid: requestId, exp: nowMs + ASSERTION_VALIDITY_MS },
-      options.assertionKey,
+      assertionKey,
     )
     connection.abandon = forward({
       request,
