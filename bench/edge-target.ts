@@ -1,5 +1,5 @@
 /**
- * What `npm run bench -- --edge` measures beside nginx, each in a process of its own: the edge, and two things of Node's that do less, so
+ * What `npm run bench -- --edge` measures beside nginx, each in a process of its own: the edge, and things of Node's that do less, so
  * that it can be told what is the edge's and what is Node's. Takes its options as JSON, prints its port.
  */
 import { Agent, request as startRequest } from "node:http"
@@ -9,7 +9,7 @@ import { createServer as createTlsServer } from "node:tls"
 import { startEdge } from "../edge/server.ts"
 
 /** What to start. */
-export type EdgeTargetKind = "edge" | "node-proxy" | "node-pipe"
+export type EdgeTargetKind = "edge" | "node-proxy" | "node-answer" | "node-pipe"
 
 /** What it is given; certificates as PEM. */
 export interface EdgeTargetOptions {
@@ -66,6 +66,14 @@ async function start({
         )
         outgoing.on("error", () => response.destroy())
         request.pipe(outgoing)
+      })
+      return listen(server)
+    }
+    case "node-answer": {
+      const body = JSON.stringify({ filler: "x".repeat(187) })
+      const server = createHttpsServer(tls, (_, response) => {
+        response.writeHead(200, { "Content-Type": "application/json", "Content-Length": body.length })
+        response.end(body)
       })
       return listen(server)
     }

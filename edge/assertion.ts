@@ -22,33 +22,36 @@ export interface ConnectionDetails {
 /** Octets of the key: those of the digest, so that none is hashed away (RFC 2104 §3). */
 export const ASSERTION_KEY_BYTES = 32
 
-/** Details as text: as the MAC covers them, and as a header field carries them. Made once where details do not change. */
+/** Details as they are written: what the MAC covers, and what a header field carries. Made once where details do not change. */
 export interface WrittenDetails {
-  readonly json: string
-  /** The same to whoever parses the JSON; a header field is ASCII. */
-  readonly ascii: string
+  /** JSON in UTF-8. */
+  readonly octets: Buffer
+  /** The same to whoever parses the JSON, without its last brace; a header field is ASCII. */
+  readonly opening: string
 }
 
-/** Returns the details as text. */
+/** Returns the details as they are written. */
 export function writeDetails(details: ConnectionDetails): WrittenDetails {
   const json = JSON.stringify(details)
   const ascii = json.replace(
     /[^\x20-\x7e]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
   )
-  return { json, ascii }
+  return { octets: Buffer.from(json), opening: ascii.slice(0, -1) }
 }
 
 /** Returns the value of the header field: JSON of the details and their assertion, in ASCII. */
 export function formatBlob(
-  { ascii, json }: WrittenDetails,
+  { octets, opening }: WrittenDetails,
   request: AssertedRequest,
-  validity: Pick<EdgeAssertion, "rid" | "exp">,
+  { exp, rid }: Pick<EdgeAssertion, "rid" | "exp">,
   key: KeyObject,
 ): string {
+  // The details end the text: what stands before them is all that is new.
   const mac = createHmac("sha256", key)
-    .update(signedText(validity, request, json))
+    .update(signedText({ exp, rid }, request, ""))
+    .update(octets)
     .digest("hex")
-  const edgeAssertion: EdgeAssertion = { ...validity, mac }
-  return `${ascii.slice(0, -1)},"edgeAssertion":${JSON.stringify(edgeAssertion)}}`
+  const edgeAssertion: EdgeAssertion = { rid, exp, mac }
+  return `${opening},"edgeAssertion":${JSON.stringify(edgeAssertion)}}`
 }

@@ -6,7 +6,7 @@
  * certificate is needed, and for what, is the Worker's decision. This file wires the parts; the rules are in them.
  */
 import { createSecretKey } from "node:crypto"
-import { Agent, type IncomingMessage, type ServerResponse } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import { createServer } from "node:https"
 import type { AddressInfo, Socket } from "node:net"
 import type { TLSSocket } from "node:tls"
@@ -17,7 +17,7 @@ import { mintRequestId } from "../src/core/request-id.ts"
 import { METHODS } from "../src/core/route.ts"
 import { ASSERTION_KEY_BYTES, formatBlob, writeDetails } from "./assertion.ts"
 import { Connection, readAddress } from "./connection.ts"
-import { requestFields, UPGRADE_FIELDS } from "./fields.ts"
+import { KEEP_ALIVE_FIELDS, requestFields, UPGRADE_FIELDS } from "./fields.ts"
 import { endAfterBody, forward } from "./forward.ts"
 import { isHandshake, readHandshake, type Handshake } from "./handshake.ts"
 import { createEdgeTally } from "./metrics.ts"
@@ -38,14 +38,13 @@ import { readServerName, readSettings, tlsOptions, type Settings } from "./setti
 import { describePeer } from "./tls-client-auth.ts"
 import type { Trust } from "./trust.ts"
 import { createTunnels } from "./tunnel.ts"
+import { createWorkerPool } from "./worker-pool.ts"
 
 /**
  * Room for the longest header section and for a target beyond its bound, in octets: such a request is parsed, so that
  * it can be told which of the two was too long.
  */
 const PARSER_BYTES_MAX = HEADER_BYTES_MAX + 2 * TARGET_BYTES_MAX
-/** Idle connections to the Worker end before workerd ends them (5 s), or a request could be sent into a closing one. In ms. */
-const WORKER_IDLE_MS = 2_000
 /** Characters of a target that an event carries. */
 const EVENT_TARGET_LENGTH_MAX = 1_024
 /** Fatal alert unrecognized_name in a record of its own. @see RFC 6066 §3, RFC 8446 §6 */
@@ -81,7 +80,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   // By the client's address and port: Node does not tell which TLS socket runs on which TCP socket.
   const accepted = new Map<string, { readonly socket: Socket; readonly trust: Trust }>()
   const tunnels = createTunnels<Connection>()
-  const agent = new Agent({ keepAlive: true, timeout: WORKER_IDLE_MS, maxFreeSockets: 64 })
+  const pool = createWorkerPool()
 
   const server = createServer({
     ...tlsOptions(settings),
@@ -252,13 +251,13 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     connection.abandon = forward({
       request,
       response,
-      hasBody,
+      framing,
       isContinueExpected,
       worker: typeof options.worker === "function" ? options.worker() : options.worker,
-      agent,
+      pool,
       fields: [
         ...requestFields(fields, framing, method, { clientAddress, blob }),
-        ...(handshake === undefined ? [] : UPGRADE_FIELDS),
+        ...(handshake === undefined ? KEEP_ALIVE_FIELDS : UPGRADE_FIELDS),
       ],
       timeouts,
       isLast: () => connection.isLast,
@@ -344,7 +343,10 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   }
 
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject)
+    server.once("error", (error) => {
+      pool.close()
+      reject(error)
+    })
     server.listen(options.port, options.host ?? "127.0.0.1", resolve)
   })
   server.on("error", (error) => emit({ kind: "internal-error", reason: error.message }))
@@ -376,7 +378,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       const force = setTimeout(() => accepted.forEach(({ socket }) => socket.destroy()), timeouts.closeMs)
       await new Promise<void>((resolve) => server.close(() => resolve()))
       clearTimeout(force)
-      agent.destroy()
+      pool.close()
     },
   }
 }
