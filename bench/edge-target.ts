@@ -7,9 +7,10 @@ import { createServer as createHttpsServer } from "node:https"
 import { connect, type AddressInfo, type Server } from "node:net"
 import { createServer as createTlsServer } from "node:tls"
 import { startEdge } from "../edge/server.ts"
+import { createWorkerPool } from "../edge/worker-pool.ts"
 
 /** What to start. */
-export type EdgeTargetKind = "edge" | "node-proxy" | "node-answer" | "node-pipe"
+export type EdgeTargetKind = "edge" | "node-lean" | "node-proxy" | "node-answer" | "node-pipe"
 
 /** What it is given; certificates as PEM. */
 export interface EdgeTargetOptions {
@@ -66,6 +67,30 @@ async function start({
         )
         outgoing.on("error", () => response.destroy())
         request.pipe(outgoing)
+      })
+      return listen(server)
+    }
+    case "node-lean": {
+      const pool = createWorkerPool()
+      const server = createHttpsServer(tls, (request, response) => {
+        const { method = "GET", rawHeaders: fields, url: target = "/" } = request
+        const exchange = pool.send(
+          { hostname: HOST, port: originPort },
+          { method, target, fields, body: "none" },
+          {
+            onHead: ({ rawHeaders, status }) => response.writeHead(status, [...rawHeaders]),
+            onPause: () => response.flushHeaders(),
+            onBody(part) {
+              if (response.write(part)) return true
+              response.once("drain", () => exchange.resume())
+              return false
+            },
+            onEnd: () => response.end(),
+            onSwitch: (_, socket) => socket.destroy(),
+            onDrain: () => {},
+            onFailure: () => response.destroy(),
+          },
+        )
       })
       return listen(server)
     }

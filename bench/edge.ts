@@ -34,6 +34,7 @@ interface Files {
 
 const NODE_TARGETS: readonly (readonly [kind: EdgeTargetKind, does: string])[] = [
   ["edge", "everything: grammar, certificate and list per request, signed details"],
+  ["node-lean", "node:https and the edge's own client; checks nothing, adds nothing"],
   ["node-proxy", "node:https and node:http with pipes; checks nothing, adds nothing"],
   ["node-answer", "node:https that answers by itself; checks nothing, forwards nothing"],
   ["node-pipe", "node:tls and node:net, octets alone; no HTTP, one connection to the origin for each caller's"],
