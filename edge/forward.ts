@@ -77,7 +77,8 @@ export function forward(exchange: Exchange): () => void {
           outgoing.cutOff()
         }
       },
-      onPause: () => response.flushHeaders(),
+      // Node's flushHeaders() would write octets above ASCII as UTF-8, other than with a body behind them.
+      onPause: () => void response.write("", "latin1"),
       onBody(part) {
         if (response.write(part)) return true
         response.once("drain", () => outgoing.resume())

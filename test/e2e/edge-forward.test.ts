@@ -230,6 +230,29 @@ describe("header fields", () => {
   })
 })
 
+test.each(["with its head", "later"])(
+  "octets above ASCII in a field of the answer arrive as they were, when its body comes %s",
+  async (when) => {
+    const worker = Promise.withResolvers<Socket>()
+    const port = await startRawUpstream((socket) => {
+      socket.once("data", () => {
+        const body = when === "later" ? "" : "body"
+        socket.write(`HTTP/1.1 200 OK\r\nX-Name: caf\xe9\r\nContent-Length: 4\r\n\r\n${body}`, "latin1")
+        worker.resolve(socket)
+      })
+    })
+    const edge = await startTestEdge(port)
+    const client = await openTls(edge.port)
+    client.write(`GET /x HTTP/1.1\r\n${HOST}\r\n\r\n`)
+    const [head] = (await once(client, "data")) as [Buffer]
+    expect(head.toString("latin1")).toContain("X-Name: caf\xe9\r\n")
+    if (when !== "later") return
+    const socket = await worker.promise
+    socket.write("body")
+    expect(String(((await once(client, "data")) as [Buffer])[0])).toBe("body")
+  },
+)
+
 describe("bodies", () => {
   test("a chunked body arrives whole and chunked, its trailers do not", async () => {
     const recorded = await forwardOne(
