@@ -106,8 +106,8 @@ async function startCaddy(originUrl: string, directory: string): Promise<Target>
   return { name: "caddy", does: "forwards only: no limit, no identity, no record", ...running(caddy, port) }
 }
 
-/** A child process as a target. */
-function running(child: ReturnType<typeof spawn>, port: number): Pick<Target, "port" | "pid" | "close"> {
+/** Returns a child process as a target. */
+export function running(child: ReturnType<typeof spawn>, port: number): Pick<Target, "port" | "pid" | "close"> {
   const exited = once(child, "exit")
   return {
     port,
@@ -119,12 +119,13 @@ function running(child: ReturnType<typeof spawn>, port: number): Pick<Target, "p
   }
 }
 
-function isInstalled(command: string): boolean {
+/** Returns whether a command is in the path. */
+export function isInstalled(command: string): boolean {
   return (process.env["PATH"] ?? "").split(":").some((folder) => existsSync(join(folder, command)))
 }
 
 /** Returns a port that was free a moment ago: these servers cannot say which one they took. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, "127.0.0.1")
   await once(server, "listening")
   const { port } = server.address() as AddressInfo

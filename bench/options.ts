@@ -5,7 +5,7 @@ import { parseArgs } from "node:util"
 import { SCALE_SERIES, type ScaleSeries } from "./scale.ts"
 
 /** What can be measured; `targets` where nothing else is named. */
-export type BenchMode = "targets" | "stages" | "scale" | "latency" | "startup" | "identity" | "gate"
+export type BenchMode = "targets" | "stages" | "scale" | "latency" | "startup" | "identity" | "gate" | "edge"
 
 /** Everything that can be asked for. A mode reads what concerns it. */
 export interface BenchOptions {
@@ -17,12 +17,22 @@ export interface BenchOptions {
   readonly requests: number
   readonly warmUp: number
   readonly seconds: number
+  /** Where a CPU profile of the edge goes; undefined for none. */
+  readonly profile: string | undefined
   /** True: V8 runs as it does by itself, without the flags that make rounds comparable. */
   readonly v8Default: boolean
   readonly json: boolean
 }
 
-const FLAGS = ["stages", "scale", "latency", "startup", "identity", "gate"] as const satisfies readonly BenchMode[]
+const FLAGS = [
+  "stages",
+  "scale",
+  "latency",
+  "startup",
+  "identity",
+  "gate",
+  "edge",
+] as const satisfies readonly BenchMode[]
 
 /** Returns what the arguments ask for. Throws what is wrong with them, in a sentence. */
 export function parseBenchOptions(args: readonly string[]): BenchOptions {
@@ -37,6 +47,7 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
       "warm-up": { type: "string", default: "5000" },
       seconds: { type: "string", default: "4" },
       "v8-default": { type: "boolean", default: false },
+      profile: { type: "string" },
       json: { type: "boolean", default: false },
     },
   })
@@ -55,6 +66,7 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
     warmUp: readCount("warm-up", values["warm-up"], 0),
     seconds: readCount("seconds", values.seconds, 1),
     v8Default: values["v8-default"],
+    profile: values.profile,
     json: values.json,
   }
 }

@@ -9,6 +9,8 @@
  *   --startup     what a start costs: octets of the bundle, its largest parts, CPU time up to the first answer
  *   --identity    CPU time of finding out who it is: a known and a new certificate, a remembered and a new token
  *   --gate        calls of the client's object per request, with leases and without, beside the simulation
+ *   --edge        CPU time of the local TLS edge per keep-alive request with a client certificate, against nginx;
+ *                 --profile DIR writes a CPU profile of the edge there
  *   --rounds N    default 5; --requests N of one slice, default 4000; --warm-up N of each before that, default 5000
  *   --seconds N   of load per line of --gate and per slice of --latency, default 4
  *   --v8-default  without the flags of V8 that make rounds comparable; --scale and --latency never have them
@@ -19,6 +21,7 @@
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
+import { benchEdge } from "./edge.ts"
 import { benchGate } from "./gate.ts"
 import { benchIdentity } from "./identity.ts"
 import { benchLatency } from "./latency.ts"
@@ -54,6 +57,9 @@ try {
       break
     case "identity":
       await benchIdentity(settings)
+      break
+    case "edge":
+      await benchEdge(settings)
       break
     case "gate":
       await benchGate(settings)

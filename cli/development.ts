@@ -280,10 +280,11 @@ async function readMaterial(pki: Pki, config: Config): Promise<EdgeMaterial> {
     clientCas: await readFile(pki.ca.certificatePath, "utf8"),
     crls: [await readFile(pki.crlPath, "utf8")],
     hosts: [...servedHosts(config)],
+    adminHosts: [...(config.admin?.hosts ?? [])],
   }
 }
 
-/** The hosts of clients and those of administrators: to the edge they are alike, the Worker tells them apart. */
+/** The hosts of clients and those of administrators: who may do what there the Worker says. */
 function servedHosts({ admin, hosts }: Config): ReadonlySet<string> {
   return new Set([...hosts, ...(admin?.hosts ?? [])])
 }

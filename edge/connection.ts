@@ -10,6 +10,8 @@
 import type { ServerResponse } from "node:http"
 import type { TLSSocket } from "node:tls"
 import { formatIpAddress, parseIpAddress } from "../src/core/ip-address.ts"
+import type { TlsClientAuth } from "../src/core/platform-certificate.ts"
+import { writeDetails, type ConnectionDetails, type WrittenDetails } from "./assertion.ts"
 import { PIPELINED_REQUESTS_MAX } from "./options.ts"
 import { readPeer, type Peer } from "./tls-client-auth.ts"
 import type { Trust } from "./trust.ts"
@@ -30,6 +32,9 @@ export class Connection {
   readonly #waiting: { readonly response: ServerResponse; readonly start: () => void }[] = []
   #current: ServerResponse | undefined
   #isEnding = false
+  #written:
+    | { readonly auth: TlsClientAuth; readonly httpProtocol: string; readonly details: WrittenDetails }
+    | undefined
 
   constructor(socket: TLSSocket, trust: Trust, clientAddress: string, serverName: string | undefined) {
     this.#socket = socket
@@ -48,6 +53,20 @@ export class Connection {
   /** True when the response in progress is the last one of the connection. */
   get isLast(): boolean {
     return this.#isEnding && this.#waiting.length === 0
+  }
+
+  /** Returns what the edge vouches for about this connection. Written once for as long as the facts are the same object. */
+  describe(auth: TlsClientAuth, httpProtocol: string): WrittenDetails {
+    if (this.#written?.auth !== auth || this.#written.httpProtocol !== httpProtocol) {
+      this.#written = { auth, httpProtocol, details: writeDetails(this.detailsOf(auth, httpProtocol)) }
+    }
+    return this.#written.details
+  }
+
+  /** Returns the details of the connection, to be written with more beside them. */
+  detailsOf(auth: TlsClientAuth, httpProtocol: string): ConnectionDetails {
+    const { tlsCipher, tlsVersion } = this
+    return { tlsClientAuth: auth, tlsVersion, tlsCipher, httpProtocol, clientTcpRtt: 0 }
   }
 
   /** Starts an exchange when those before it are over. One that arrives behind the last is forgotten with its connection. */

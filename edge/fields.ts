@@ -35,7 +35,7 @@ export function requestFields(fields: readonly Field[], framing: Framing, method
   return [
     ...joinCookies(kept).flat(),
     ...(framing === "chunked" ? ["Transfer-Encoding", "chunked"] : []),
-    // Node would frame an absent body as a chunked one.
+    // The Worker expects one of them: without a length it would have to guess that there is none.
     ...(framing === "none" && isBodyExpected ? ["Content-Length", "0"] : []),
     "CF-Connecting-IP",
     own.clientAddress,
@@ -43,6 +43,9 @@ export function requestFields(fields: readonly Field[], framing: Framing, method
     own.blob,
   ]
 }
+
+/** What the edge says of its own connection to the Worker. */
+export const KEEP_ALIVE_FIELDS: readonly string[] = ["Connection", "keep-alive"]
 
 /** What asks the Worker for a WebSocket; the caller's own Connection and Upgrade end here. */
 export const UPGRADE_FIELDS: readonly string[] = ["Connection", "Upgrade", "Upgrade", "websocket"]

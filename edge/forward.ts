@@ -2,27 +2,24 @@
  * Carries one exchange to the Worker and back: streams both bodies with back-pressure, ends one side when the other
  * breaks, and never lets a truncated answer look complete. What to answer when the Worker fails is the caller's.
  */
-import {
-  request as startRequest,
-  type Agent,
-  type ClientRequest,
-  type IncomingMessage,
-  type ServerResponse,
-} from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Socket } from "node:net"
 import { responseFields } from "./fields.ts"
 import type { EdgeTimeouts, WorkerAddress } from "./options.ts"
+import type { Framing } from "./request-grammar.ts"
+import type { ResponseHead } from "./response-reader.ts"
+import type { WorkerPool } from "./worker-pool.ts"
 
 /** One accepted request, and the way to the Worker. */
 export interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  readonly hasBody: boolean
+  readonly framing: Framing
   /** True when the caller waits for a 100 before it sends the body. */
   readonly isContinueExpected: boolean
   readonly worker: WorkerAddress
-  readonly agent: Agent
-  /** For the Worker, names and values in turn. */
+  readonly pool: WorkerPool
+  /** For the Worker, names and values in turn, framing and Connection among them. */
   readonly fields: readonly string[]
   readonly timeouts: EdgeTimeouts
   /** Asked when the response starts: whether the connection ends with it. */
@@ -44,21 +41,9 @@ const CONTINUE_DELAY_MS = 250
  * abandons it before the response has started: nothing more is written to the response from here.
  */
 export function forward(exchange: Exchange): () => void {
-  const { request, response, worker, agent, fields, timeouts } = exchange
-  const outgoing = startRequest({
-    hostname: worker.hostname,
-    port: worker.port,
-    agent,
-    method: request.method ?? "GET",
-    path: request.url ?? "/",
-    headers: fields,
-    setHost: false,
-  })
+  const { fields, framing, onSwitch, pool, request, response, timeouts, worker } = exchange
+  const hasBody = framing !== "none"
   let isSettled = false
-  const continuation = exchange.isContinueExpected
-    ? setTimeout(() => response.writeContinue(), CONTINUE_DELAY_MS)
-    : undefined
-  const deadline = setTimeout(() => outgoing.destroy(new Error("no answer before the deadline")), timeouts.workerMs)
   const settle = (): boolean => {
     clearTimeout(deadline)
     clearTimeout(continuation)
@@ -66,72 +51,92 @@ export function forward(exchange: Exchange): () => void {
     isSettled = true
     return isFirst
   }
-  outgoing.on("response", (incoming) => {
-    if (settle()) answer(exchange, incoming, () => cutOff(outgoing))
-  })
-  const { onSwitch } = exchange
-  if (onSwitch !== undefined) {
-    outgoing.on("upgrade", (incoming, socket, head) => {
-      if (settle() && !response.destroyed) onSwitch(incoming.rawHeaders, socket, head)
-      else socket.destroy()
-    })
-  }
   const fail = (reason: string, isSent: boolean): void => {
-    // After the response has started, its own events tell how it ended.
-    if (settle() && !response.destroyed) exchange.onFailure(reason, isSent)
+    stopBody()
+    // After the response has started, that it breaks off is all that can be said.
+    if (!settle()) response.destroy()
+    else if (!response.destroyed) exchange.onFailure(reason, isSent)
   }
-  outgoing.on("error", (error: NodeJS.ErrnoException) => fail(error.code ?? error.message, error.syscall !== "connect"))
-  // Node closes without an error when the Worker switches protocols, which nobody asked it to.
-  outgoing.on("close", () => fail("closed without an answer", true))
+  const stopBody = (): void => {
+    request.off("data", onBody)
+    request.off("end", onBodyEnd)
+  }
+  const onBody = (part: Buffer): void => {
+    if (!outgoing.write(part)) request.pause()
+  }
+  const onBodyEnd = (): void => outgoing.end()
+
+  const outgoing = pool.send(
+    worker,
+    { method: request.method ?? "GET", target: request.url ?? "/", fields, body: framing },
+    {
+      onHead(head) {
+        if (settle() && !startAnswer(exchange, head)) {
+          // The Worker sent what may not be sent on, a control character for instance.
+          response.destroy()
+          outgoing.cutOff()
+        }
+      },
+      // Node's flushHeaders() would write octets above ASCII as UTF-8, other than with a body behind them.
+      onPause: () => void response.write("", "latin1"),
+      onBody(part) {
+        if (response.write(part)) return true
+        response.once("drain", () => outgoing.resume())
+        return false
+      },
+      onEnd() {
+        stopBody()
+        endAfterBody(request, response, hasBody, timeouts.lingerMs)
+      },
+      onSwitch(rawHeaders, socket, head) {
+        if (onSwitch === undefined) {
+          socket.on("error", () => {})
+          socket.destroy()
+          fail("switched protocols unasked", true)
+        } else if (settle() && !response.destroyed) onSwitch(rawHeaders, socket, head)
+        else socket.destroy()
+      },
+      onDrain: () => request.resume(),
+      onFailure: fail,
+    },
+  )
+  const deadline = setTimeout(() => {
+    outgoing.cutOff()
+    fail("no answer before the deadline", true)
+  }, timeouts.workerMs)
+  const continuation = exchange.isContinueExpected
+    ? setTimeout(() => response.writeContinue(), CONTINUE_DELAY_MS)
+    : undefined
   response.on("close", () => {
     settle()
-    if (!response.writableFinished) cutOff(outgoing)
+    if (!response.writableFinished) outgoing.cutOff()
   })
   // An aborted body is followed by the close of the response.
   request.on("error", () => {})
-  if (exchange.hasBody) {
-    // The Worker may answer from the header alone, and Node would hold it back until the body starts.
-    outgoing.flushHeaders()
-    request.pipe(outgoing)
-  } else outgoing.end()
+  if (hasBody) {
+    request.on("data", onBody)
+    request.on("end", onBodyEnd)
+  }
   return () => {
     settle()
-    cutOff(outgoing)
+    stopBody()
+    outgoing.cutOff()
   }
 }
 
-/** Ends an exchange at once. workerd takes a half-closed connection for a patient caller; only a reset tells it to stop. */
-function cutOff(outgoing: ClientRequest): void {
-  outgoing.socket?.resetAndDestroy()
-  outgoing.destroy()
-}
-
-function answer(exchange: Exchange, incoming: IncomingMessage, abandon: () => void): void {
-  const { request, response, timeouts } = exchange
+/** Writes the head of the answer; false when it cannot be sent on. */
+function startAnswer(exchange: Exchange, { rawHeaders, reason, status }: ResponseHead): boolean {
+  const { framing, request, response } = exchange
   // A connection whose request was not read to its end has no place where the next one starts.
-  const isLast = exchange.isLast() || (exchange.hasBody && !request.complete)
-  const fields = [...responseFields(incoming.rawHeaders), ...(isLast ? ["Connection", "close"] : [])]
-  // Every way in which an answer can break off ends in its close.
-  incoming.on("error", () => {})
-  incoming.on("close", () => {
-    if (!incoming.complete) response.destroy()
-  })
+  const isLast = exchange.isLast() || (framing !== "none" && !request.complete)
+  const fields = responseFields(rawHeaders)
+  if (isLast) fields.push("Connection", "close")
   try {
-    response.writeHead(incoming.statusCode ?? 502, incoming.statusMessage ?? "", fields)
+    response.writeHead(status, reason, fields)
+    return true
   } catch {
-    // The Worker sent what may not be sent on, a control character for instance.
-    response.destroy()
-    abandon()
-    return
+    return false
   }
-  response.flushHeaders()
-  incoming.on("end", () => {
-    if (!incoming.complete) return
-    request.unpipe()
-    if (exchange.hasBody && !request.complete) abandon()
-    endAfterBody(request, response, exchange.hasBody, timeouts.lingerMs)
-  })
-  incoming.pipe(response, { end: false })
 }
 
 /**

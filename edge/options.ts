@@ -16,6 +16,8 @@ export interface EdgeMaterial {
   readonly crls: readonly string[]
   /** Host names that are served, for Host and for SNI. */
   readonly hosts: readonly string[]
+  /** Those of {@link hosts} that are the admin room's; what the edge counts goes to the Worker with their requests. Default none. */
+  readonly adminHosts?: readonly string[]
 }
 
 /** Deadlines of the edge, in ms. */

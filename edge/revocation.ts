@@ -206,10 +206,26 @@ function isSignedBy(list: RevocationList, issuer: X509Certificate): boolean {
   return isValid
 }
 
+/** Names of a certificate as keys, and its serial. */
+interface Names {
+  readonly issuerKey: string
+  readonly subjectKey: string
+  readonly serial: string
+}
+
+/** They do not change, and every request asks for them. */
+const namesOf = new WeakMap<X509Certificate, { readonly names: Names | undefined }>()
+
 /** Returns both names as keys and the serial, or undefined when the certificate is not DER. */
-function readNames(
-  certificate: X509Certificate,
-): { issuerKey: string; subjectKey: string; serial: string } | undefined {
+function readNames(certificate: X509Certificate): Names | undefined {
+  const known = namesOf.get(certificate)
+  if (known !== undefined) return known.names
+  const names = parseNames(certificate)
+  namesOf.set(certificate, { names })
+  return names
+}
+
+function parseNames(certificate: X509Certificate): Names | undefined {
   const fields = [...(readChildren(readChildren(readDer(certificate.raw) ?? EMPTY)?.[0] ?? EMPTY) ?? [])]
   if (fields[0]?.tag === 0xa0) fields.shift()
   const [serial, , issuer, , subject] = fields

@@ -5,20 +5,22 @@
  * hands the rest to the Worker on loopback together with connection details that nobody else can sign. Whether a
  * certificate is needed, and for what, is the Worker's decision. This file wires the parts; the rules are in them.
  */
-import { randomBytes as systemRandomBytes } from "node:crypto"
-import { Agent, type IncomingMessage, type ServerResponse } from "node:http"
+import { createSecretKey } from "node:crypto"
+import type { IncomingMessage, ServerResponse } from "node:http"
 import { createServer } from "node:https"
 import type { AddressInfo, Socket } from "node:net"
 import type { TLSSocket } from "node:tls"
 import { HEADER_BYTES_MAX, RETRY_AFTER_SECONDS_DEFAULT, TARGET_BYTES_MAX } from "../src/core/bounds.ts"
+import { HOST_NOT_SERVED } from "../src/core/edge-metrics.ts"
 import type { ProblemCode } from "../src/core/problem.ts"
 import { mintRequestId } from "../src/core/request-id.ts"
 import { METHODS } from "../src/core/route.ts"
-import { ASSERTION_KEY_BYTES, formatBlob } from "./assertion.ts"
+import { ASSERTION_KEY_BYTES, formatBlob, writeDetails } from "./assertion.ts"
 import { Connection, readAddress } from "./connection.ts"
-import { requestFields, UPGRADE_FIELDS } from "./fields.ts"
+import { KEEP_ALIVE_FIELDS, requestFields, UPGRADE_FIELDS } from "./fields.ts"
 import { endAfterBody, forward } from "./forward.ts"
 import { isHandshake, readHandshake, type Handshake } from "./handshake.ts"
+import { createEdgeTally } from "./metrics.ts"
 import {
   ASSERTION_VALIDITY_MS,
   EDGE_CONNECTIONS_MAX,
@@ -28,6 +30,7 @@ import {
   type EdgeOptions,
 } from "./options.ts"
 import { codeOfParserError, type ParserError } from "./parser-error.ts"
+import { createRandomStock } from "./random-stock.ts"
 import { createRefusal, formatRefusal, type Refusal, type RefusalOptions } from "./refusal.ts"
 import { decideRequest } from "./request-grammar.ts"
 import { findUncovered } from "./revocation.ts"
@@ -35,14 +38,13 @@ import { readServerName, readSettings, tlsOptions, type Settings } from "./setti
 import { describePeer } from "./tls-client-auth.ts"
 import type { Trust } from "./trust.ts"
 import { createTunnels } from "./tunnel.ts"
+import { createWorkerPool } from "./worker-pool.ts"
 
 /**
  * Room for the longest header section and for a target beyond its bound, in octets: such a request is parsed, so that
  * it can be told which of the two was too long.
  */
 const PARSER_BYTES_MAX = HEADER_BYTES_MAX + 2 * TARGET_BYTES_MAX
-/** Idle connections to the Worker end before workerd ends them (5 s), or a request could be sent into a closing one. In ms. */
-const WORKER_IDLE_MS = 2_000
 /** Characters of a target that an event carries. */
 const EVENT_TARGET_LENGTH_MAX = 1_024
 /** Fatal alert unrecognized_name in a record of its own. @see RFC 6066 §3, RFC 8446 §6 */
@@ -58,9 +60,11 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       `Cannot start the edge, the assertion key has ${options.assertionKey.length} octets: give it ${ASSERTION_KEY_BYTES}`,
     )
   }
+  // Prepared once: a key of octets would be prepared anew for every request, which costs more than the MAC.
+  const assertionKey = createSecretKey(options.assertionKey)
   const timeouts = { ...EDGE_TIMEOUTS, ...options.timeouts }
   const now = options.now ?? Date.now
-  const randomBytes = options.randomBytes ?? systemRandomBytes
+  const randomBytes = options.randomBytes ?? createRandomStock()
   const emit = (event: EdgeEvent): void => {
     try {
       options.onEvent?.(event)
@@ -71,11 +75,12 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   let settings = readSettings(options)
   reportUncovered(settings)
   let isClosing = false
+  const tally = createEdgeTally()
   const connections = new Map<Socket, Connection>()
   // By the client's address and port: Node does not tell which TLS socket runs on which TCP socket.
   const accepted = new Map<string, { readonly socket: Socket; readonly trust: Trust }>()
   const tunnels = createTunnels<Connection>()
-  const agent = new Agent({ keepAlive: true, timeout: WORKER_IDLE_MS, maxFreeSockets: 64 })
+  const pool = createWorkerPool()
 
   const server = createServer({
     ...tlsOptions(settings),
@@ -87,7 +92,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     SNICallback(this: unknown, name: string, done: (error: Error | null) => void) {
       if (isServed(name)) return done(null)
       sendAlert(this)
-      done(new Error("host name not served"))
+      done(new Error(HOST_NOT_SERVED))
     },
     maxHeaderSize: PARSER_BYTES_MAX,
     insecureHTTPParser: false,
@@ -106,11 +111,16 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   server.on("connection", (socket: Socket) => {
     const origin = formatOrigin(socket)
     accepted.set(origin, { socket, trust: settings.trust })
-    socket.once("close", () => accepted.delete(origin))
+    const close = tally.open()
+    socket.once("close", () => {
+      accepted.delete(origin)
+      close()
+    })
   })
-  server.on("drop", () =>
-    emit({ kind: "connection-dropped", reason: `more than ${server.maxConnections} connections` }),
-  )
+  server.on("drop", () => {
+    tally.drop()
+    emit({ kind: "connection-dropped", reason: `more than ${server.maxConnections} connections` })
+  })
   server.on("secureConnection", (socket: TLSSocket) => {
     const name = typeof socket.servername === "string" && socket.servername !== "" ? socket.servername : undefined
     const clientAddress = readAddress(socket.remoteAddress)
@@ -125,7 +135,9 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   })
   server.on("tlsClientError", (error: NodeJS.ErrnoException, socket: TLSSocket) => {
     const clientAddress = readAddress(socket.remoteAddress) ?? ""
-    emit({ kind: "tls-failed", clientAddress, reason: error.code ?? error.message })
+    const reason = error.code ?? error.message
+    tally.failHandshake(reason)
+    emit({ kind: "tls-failed", clientAddress, reason })
   })
   server.on("request", (request, response) => accept(request, response, false))
   server.on("checkContinue", (request, response) => accept(request, response, true))
@@ -221,7 +233,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       endAfterBody(request, response, hasBody, timeouts.lingerMs)
       return
     }
-    const { clientAddress, tlsVersion, tlsCipher } = connection
+    const { clientAddress } = connection
     const nowMs = now()
     const { auth, revocation } = describePeer(connection.peer, settings.trust, nowMs)
     if (revocation?.status === "unavailable") {
@@ -229,21 +241,23 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     }
     const httpProtocol = `HTTP/${request.httpVersion}`
     const blob = formatBlob(
-      { tlsClientAuth: auth, tlsVersion, tlsCipher, httpProtocol, clientTcpRtt: 0 },
+      settings.adminHosts.has(host)
+        ? writeDetails({ ...connection.detailsOf(auth, httpProtocol), edgeMetrics: tally.report() })
+        : connection.describe(auth, httpProtocol),
       { method, host: hostField, target, clientAddress },
       { rid: requestId, exp: nowMs + ASSERTION_VALIDITY_MS },
-      options.assertionKey,
+      assertionKey,
     )
     connection.abandon = forward({
       request,
       response,
-      hasBody,
+      framing,
       isContinueExpected,
       worker: typeof options.worker === "function" ? options.worker() : options.worker,
-      agent,
+      pool,
       fields: [
         ...requestFields(fields, framing, method, { clientAddress, blob }),
-        ...(handshake === undefined ? [] : UPGRADE_FIELDS),
+        ...(handshake === undefined ? KEEP_ALIVE_FIELDS : UPGRADE_FIELDS),
       ],
       timeouts,
       isLast: () => connection.isLast,
@@ -301,6 +315,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
 
   function report(refusal: Refusal, clientAddress: string, method: string, target: string): void {
     const { requestId, code, status } = refusal
+    tally.refuse(code)
     emit({
       kind: "refused",
       requestId,
@@ -328,7 +343,10 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   }
 
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject)
+    server.once("error", (error) => {
+      pool.close()
+      reject(error)
+    })
     server.listen(options.port, options.host ?? "127.0.0.1", resolve)
   })
   server.on("error", (error) => emit({ kind: "internal-error", reason: error.message }))
@@ -360,7 +378,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
       const force = setTimeout(() => accepted.forEach(({ socket }) => socket.destroy()), timeouts.closeMs)
       await new Promise<void>((resolve) => server.close(() => resolve()))
       clearTimeout(force)
-      agent.destroy()
+      pool.close()
     },
   }
 }

@@ -17,6 +17,7 @@ export interface Settings {
   readonly trust: Trust
   /** Hosts in the form of `parseHost`. */
   readonly hosts: ReadonlySet<string>
+  readonly adminHosts: ReadonlySet<string>
 }
 
 /** Returns settings whose every part was tried, or throws. */
@@ -24,7 +25,8 @@ export function readSettings(source: EdgeMaterial): Settings {
   const { certificate, privateKey, clientCas, crls } = source
   const hosts = new Set(source.hosts.map(readHost))
   if (hosts.size === 0) throw new Error("Cannot use the hosts, there are none: name at least one host to serve")
-  const material = { certificate, privateKey, clientCas, crls, hosts: [...hosts] }
+  const adminHosts = new Set((source.adminHosts ?? []).map(readHost))
+  const material = { certificate, privateKey, clientCas, crls, hosts: [...hosts], adminHosts: [...adminHosts] }
   const trust = parseTrust(clientCas, crls)
   try {
     createSecureContext(tlsOptions({ material, trust }))
@@ -32,7 +34,7 @@ export function readSettings(source: EdgeMaterial): Settings {
     const reason = "it or its key is damaged, or they do not belong together"
     throw new Error(`Cannot use the server certificate, ${reason}`, { cause: error })
   }
-  return { material, trust, hosts }
+  return { material, trust, hosts, adminHosts }
 }
 
 function readHost(text: string): string {

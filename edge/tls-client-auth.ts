@@ -63,6 +63,9 @@ interface PeerFacts {
   readonly trust: Trust
   /** From the leaf to a root; the leaf alone when the path runs through an intermediate that only OpenSSL saw. */
   readonly chain: readonly X509Certificate[]
+  /** Between which instants every certificate of the chain is valid, epoch ms. */
+  readonly validFromMs: number
+  readonly validToMs: number
   readonly auth: TlsClientAuth
 }
 
@@ -79,7 +82,7 @@ export function describePeer(peer: Peer, trust: Trust, nowMs: number): PeerDescr
   }
   const { auth, chain } = facts
   if (auth.certVerified !== "SUCCESS") return { auth, revocation: undefined }
-  const lapse = findLapse(chain, nowMs)
+  const lapse = findLapse(facts, nowMs)
   if (lapse !== undefined) return { auth: { ...auth, certVerified: `FAILED:${lapse}` }, revocation: undefined }
   if (trust.lists === undefined) return { auth, revocation: undefined }
   const revocation = decideRevocation(trust.lists, chain, nowMs)
@@ -89,10 +92,10 @@ export function describePeer(peer: Peer, trust: Trust, nowMs: number): PeerDescr
   return { auth: { ...auth, certVerified: `FAILED:${VERIFY_TEXTS["UNABLE_TO_GET_CRL"]}` }, revocation }
 }
 
-function findLapse(chain: readonly X509Certificate[], nowMs: number): string | undefined {
-  if (chain.some((certificate) => nowMs > certificate.validToDate.getTime())) return VERIFY_TEXTS["CERT_HAS_EXPIRED"]
-  if (chain.some((certificate) => nowMs < certificate.validFromDate.getTime()))
-    return VERIFY_TEXTS["CERT_NOT_YET_VALID"]
+function findLapse({ validFromMs, validToMs }: PeerFacts, nowMs: number): string | undefined {
+  // Asked this way, an instant that could not be read is a lapse.
+  if (!(nowMs <= validToMs)) return VERIFY_TEXTS["CERT_HAS_EXPIRED"]
+  if (!(nowMs >= validFromMs)) return VERIFY_TEXTS["CERT_NOT_YET_VALID"]
   return undefined
 }
 
@@ -102,7 +105,13 @@ function readFacts(peer: Peer, der: Uint8Array, trust: Trust): PeerFacts {
   const fingerprints = { certFingerprintSHA1: hash("sha1", der), certFingerprintSHA256: hash("sha256", der) }
   if (leaf === undefined || facts === undefined) {
     const certVerified = "FAILED:certificate cannot be parsed"
-    return { trust, chain: [], auth: { ...NO_CLIENT_CERTIFICATE, certPresented: "1", certVerified, ...fingerprints } }
+    const validity = { validFromMs: Infinity, validToMs: -Infinity }
+    return {
+      trust,
+      chain: [],
+      ...validity,
+      auth: { ...NO_CLIENT_CERTIFICATE, certPresented: "1", certVerified, ...fingerprints },
+    }
   }
   const path = buildChain(leaf, trust.cas)
   const chain = path ?? [leaf]
@@ -114,6 +123,8 @@ function readFacts(peer: Peer, der: Uint8Array, trust: Trust): PeerFacts {
   return {
     trust,
     chain,
+    validFromMs: Math.max(...chain.map(({ validFromDate }) => validFromDate.getTime())),
+    validToMs: Math.min(...chain.map(({ validToDate }) => validToDate.getTime())),
     auth: {
       certPresented: "1",
       certVerified,

@@ -8,18 +8,11 @@ import type { Issuer } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
 import { decideLeaf, decidePresented, type ClientCertificate, type LeafDigests } from "../core/certificate.ts"
-import { parseHex } from "../core/hex.ts"
-import {
-  decideAssertion,
-  parseAssertion,
-  signedText,
-  type AssertionDecision,
-  type SeenAssertions,
-} from "../core/edge-assertion.ts"
 import { decideRevocation, findIssuer, type RevocationRefusal } from "../core/revocation.ts"
 import { parseX509, type X509Facts } from "../core/x509.ts"
 import { HOLDS, type Standing } from "../core/websocket.ts"
 import { sha256Hex } from "../digest.ts"
+import { createAssertionCheck } from "../edge-assertions.ts"
 import { createRevocationVerdicts } from "../gate/revocation-verdicts.ts"
 import { remember } from "../memory.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
@@ -102,32 +95,5 @@ function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
     return Uint8Array.from(atob(text), (char) => char.charCodeAt(0))
   } catch {
     return undefined
-  }
-}
-
-/** Returns the check of edge assertions: imports the key once, remembers accepted ids for as long as they are valid. */
-function createAssertionCheck(key: Uint8Array<ArrayBuffer>, nowMs: () => number) {
-  let imported: Promise<CryptoKey> | undefined
-  let seen: SeenAssertions = new Map()
-  return async (c: GatewayContext, cf: Readonly<Record<string, unknown>> | undefined): Promise<AssertionDecision> => {
-    const { edgeAssertion, ...facts } = cf ?? {}
-    const assertion = parseAssertion(edgeAssertion)
-    const mac = parseHex(assertion?.mac ?? "")
-    let isMacValid = false
-    if (assertion !== undefined && mac !== undefined) {
-      const { headers, method, url } = c.req.raw
-      const host = headers.get("host") ?? ""
-      const target = url.slice(url.indexOf("/", url.indexOf("://") + 3))
-      const text = signedText(
-        assertion,
-        { method, host, target, clientAddress: headers.get("cf-connecting-ip") ?? "" },
-        JSON.stringify(facts),
-      )
-      imported ??= crypto.subtle.importKey("raw", key, { name: "HMAC", hash: "SHA-256" }, false, ["verify"])
-      isMacValid = await crypto.subtle.verify("HMAC", await imported, mac, new TextEncoder().encode(text))
-    }
-    const outcome = decideAssertion(seen, edgeAssertion, isMacValid, nowMs())
-    seen = outcome.seen
-    return outcome.decision
   }
 }

@@ -18,6 +18,8 @@ export interface MetricFamily {
   /** One sentence. */
   readonly help: string
   readonly labels: readonly string[]
+  /** Counted by the local edge and shown from its own word; everything else is counted by isolates. */
+  readonly source?: "edge"
   /** Most series that have labels of their own. */
   readonly seriesMax: number
 }
@@ -170,6 +172,41 @@ export const METRIC_FAMILIES = {
     labels: [],
     seriesMax: 1,
   },
+  sekisho_edge_connections: {
+    type: "counter",
+    help: "Connections that the local edge accepted.",
+    labels: [],
+    source: "edge",
+    seriesMax: 1,
+  },
+  sekisho_edge_connections_open: {
+    type: "gauge",
+    help: "Connections that the local edge holds open, handshakes in progress among them.",
+    labels: [],
+    source: "edge",
+    seriesMax: 1,
+  },
+  sekisho_edge_connections_dropped: {
+    type: "counter",
+    help: "Connections that the local edge closed at once, because it held as many as it may.",
+    labels: [],
+    source: "edge",
+    seriesMax: 1,
+  },
+  sekisho_edge_handshake_failures: {
+    type: "counter",
+    help: "TLS handshakes with the local edge that failed, by reason.",
+    labels: ["reason"],
+    source: "edge",
+    seriesMax: SHORT_LIST,
+  },
+  sekisho_edge_refusals: {
+    type: "counter",
+    help: "Requests that the local edge answered with a problem itself, by its code.",
+    labels: ["code"],
+    source: "edge",
+    seriesMax: SHORT_LIST,
+  },
   sekisho_isolates: {
     type: "gauge",
     help: "Isolates that reported lately.",
@@ -189,8 +226,12 @@ export type FamilyName = keyof typeof METRIC_FAMILIES
 type OfType<T extends MetricFamily["type"]> = {
   [N in FamilyName]: (typeof METRIC_FAMILIES)[N]["type"] extends T ? N : never
 }[FamilyName]
-/** The name of a counter. */
-export type CounterName = OfType<"counter">
+/** The name of a family that the local edge counts. */
+type EdgeFamilyName = {
+  [N in FamilyName]: (typeof METRIC_FAMILIES)[N] extends { readonly source: "edge" } ? N : never
+}[FamilyName]
+/** The name of a counter that isolates count. */
+export type CounterName = Exclude<OfType<"counter">, EdgeFamilyName>
 /** What isolates report as it is, and what is added up over them; other gauges are worked out when they are shown. */
 export type GaugeName = Extract<
   OfType<"gauge">,

@@ -61,7 +61,8 @@ export function readCounts(value: unknown): MetricCounts {
   }
 }
 
-function readCounted(item: unknown, type: MetricFamily["type"]): readonly CountedSeries[] {
+/** Returns a series of a known family of this type, as a list of one; an empty one for everything else. */
+export function readCounted(item: unknown, type: MetricFamily["type"]): readonly CountedSeries[] {
   const [name, labels, count]: readonly unknown[] = itemsOf(item)
   const read = readSeries(name, labels, type)
   return read === undefined || !isCount(count) ? [] : [[...read, count]]

@@ -7,6 +7,7 @@
  *
  * @see OpenMetrics 1.0 §"Text format"; Prometheus text format 0.0.4
  */
+import type { EdgeReport } from "./edge-metrics.ts"
 import {
   METRIC_BUCKETS_MS,
   METRIC_FAMILIES,
@@ -29,6 +30,8 @@ export type MetricFormat = keyof typeof METRIC_MEDIA_TYPES
 export interface MetricBuild {
   readonly version: string
   readonly configVersion: string
+  /** What the local edge says of itself; undefined where there is none, and then its families have no samples. */
+  readonly edge?: EdgeReport | undefined
 }
 
 /** Returns the format for an Accept field, null when there is none: the older one only for who asks for it and not for the other. */
@@ -70,10 +73,16 @@ function samplesOf(
   name: FamilyName,
   family: MetricFamily,
   state: MetricState,
-  { version, configVersion }: MetricBuild,
+  { version, configVersion, edge }: MetricBuild,
   nowMs: number,
 ): readonly Sample[] {
   const named = (labels: readonly string[]): Labels => labels.map((value, i) => [family.labels[i] ?? "", value])
+  // Never from the state: what an isolate reports cannot pass for the edge's word.
+  if (family.source === "edge") {
+    const suffix = family.type === "counter" ? "_total" : ""
+    const own = (edge?.series ?? []).filter(([counted]) => counted === name)
+    return own.map(([, labels, value]) => ({ suffix, labels: named(labels), value }))
+  }
   switch (family.type) {
     case "info":
       return [{ suffix: "_info", labels: named([version, configVersion]), value: 1 }]

@@ -27,6 +27,7 @@ describe("parseBenchOptions()", () => {
       requests: 4_000,
       warmUp: 5_000,
       seconds: 4,
+      profile: undefined,
       v8Default: false,
       json: false,
     })

@@ -349,14 +349,11 @@ describe("of the platform's own doing", () => {
     const { through } = await both({ name: "", target: "/a?x='1'", answer: sized("200 OK", "") })
     expect(through.request?.line).toBe("GET /a?x=%271%27")
   })
+})
 
-  test.each([
-    ["caf\xe9", "caf\xc3\xa9"],
-    ["caf\xc3\xa9", "caf\xc3\x83\xc2\xa9"],
-  ])("a field of the answer with the octets %j is read as Latin-1 and written as UTF-8", async (value, written) => {
-    const { through } = await both({ name: "", answer: sized("200 OK", "", `X-Name: ${value}`) })
-    expect(through.answer.fields).toEqual(["content-length: 0", `x-name: ${written}`])
-  })
+test.each(["caf\xe9", "caf\xc3\xa9"])("a field of the answer with the octets %j arrives as it was", async (value) => {
+  const { through } = await both({ name: "", answer: sized("200 OK", "", `X-Name: ${value}`) })
+  expect(through.answer.fields).toEqual(["content-length: 0", `x-name: ${value}`])
 })
 
 test.each(["caf\xe9", "caf\xc3\xa9"])(

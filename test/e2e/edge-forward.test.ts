@@ -2,6 +2,7 @@
  * Goal: the Worker gets exactly what the caller sent, minus what ends at the edge, plus details only the edge can sign;
  * and an exchange that breaks on one side breaks on the other. Method: a recording upstream in the Worker's place.
  */
+import { once } from "node:events"
 import { createServer as createTcpServer, type AddressInfo, type Socket } from "node:net"
 import { describe, expect, onTestFinished, test } from "vitest"
 import type { EdgeOptions } from "../../edge/options.ts"
@@ -229,6 +230,29 @@ describe("header fields", () => {
   })
 })
 
+test.each(["with its head", "later"])(
+  "octets above ASCII in a field of the answer arrive as they were, when its body comes %s",
+  async (when) => {
+    const worker = Promise.withResolvers<Socket>()
+    const port = await startRawUpstream((socket) => {
+      socket.once("data", () => {
+        const body = when === "later" ? "" : "body"
+        socket.write(`HTTP/1.1 200 OK\r\nX-Name: caf\xe9\r\nContent-Length: 4\r\n\r\n${body}`, "latin1")
+        worker.resolve(socket)
+      })
+    })
+    const edge = await startTestEdge(port)
+    const client = await openTls(edge.port)
+    client.write(`GET /x HTTP/1.1\r\n${HOST}\r\n\r\n`)
+    const [head] = (await once(client, "data")) as [Buffer]
+    expect(head.toString("latin1")).toContain("X-Name: caf\xe9\r\n")
+    if (when !== "later") return
+    const socket = await worker.promise
+    socket.write("body")
+    expect(String(((await once(client, "data")) as [Buffer])[0])).toBe("body")
+  },
+)
+
 describe("bodies", () => {
   test("a chunked body arrives whole and chunked, its trailers do not", async () => {
     const recorded = await forwardOne(
@@ -284,6 +308,30 @@ describe("bodies", () => {
     const readSettled = async (before: number): Promise<number> => {
       await new Promise((resolve) => setTimeout(resolve, 150))
       return sent > 0 && sent === before ? sent : readSettled(sent)
+    }
+    expect(await readSettled(-1)).toBeLessThan(50_000_000)
+  })
+
+  test("a Worker that stops reading holds the caller back", async () => {
+    const port = await startRawUpstream((socket) => socket.pause())
+    const edge = await startTestEdge(port)
+    const socket = await openTls(edge.port)
+    socket.write(`PUT /x HTTP/1.1\r\n${HOST}\r\nContent-Length: 200000000\r\n\r\n`)
+    const chunk = Buffer.alloc(65_536)
+    let written = 0
+    const push = (): void => {
+      while (written < 200_000_000) {
+        written += chunk.length
+        if (!socket.write(chunk)) {
+          socket.once("drain", push)
+          return
+        }
+      }
+    }
+    push()
+    const readSettled = async (before: number): Promise<number> => {
+      await new Promise((resolve) => setTimeout(resolve, 150))
+      return written === before ? written : readSettled(written)
     }
     expect(await readSettled(-1)).toBeLessThan(50_000_000)
   })
@@ -396,6 +444,58 @@ describe("a side that breaks", () => {
     const edge = await startTestEdge(port)
     for (let i = 0; i < 3; i++) await send(edge, `GET /x HTTP/1.1\n${HOST}\n\n`)
     expect(connections).toBe(1)
+  })
+
+  test.each([
+    [
+      "a second answer",
+      "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirstHTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged",
+    ],
+    ["a word on closing", "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nfirst"],
+  ])("FRM-01 a connection of the Worker's with %s carries no other request", async (_, octets) => {
+    let connections = 0
+    const port = await startRawUpstream((socket) => {
+      const answer = ++connections === 1 ? octets : "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"
+      socket.on("data", () => socket.write(answer))
+    })
+    const edge = await startTestEdge(port)
+    const bodies = [await send(edge, `GET /x HTTP/1.1\n${HOST}\n\n`), await send(edge, `GET /x HTTP/1.1\n${HOST}\n\n`)]
+    expect([bodies.map(({ body }) => body), connections]).toEqual([["first", "second"], 2])
+  })
+
+  test("FRM-01 an answer that arrives while nobody waits is nobody's", async () => {
+    let connections = 0
+    const early = Promise.withResolvers<Socket>()
+    const port = await startRawUpstream((socket) => {
+      const body = ++connections === 1 ? "first" : "other"
+      socket.on("data", () => socket.write(`HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n${body}`))
+      early.resolve(socket)
+    })
+    const edge = await startTestEdge(port)
+    await send(edge, `GET /x HTTP/1.1\n${HOST}\n\n`)
+    const socket = await early.promise
+    const closed = once(socket, "close")
+    socket.write("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
+    await closed
+    expect((await send(edge, `GET /x HTTP/1.1\n${HOST}\n\n`)).body).toBe("other")
+  })
+
+  test("FRM-01 an answer before the end of a body ends the Worker's connection: the rest is no request", async () => {
+    const seen: string[] = []
+    const port = await startRawUpstream((socket) => {
+      let octets = ""
+      socket.on("data", (chunk: Buffer) => {
+        octets += chunk.toString("latin1")
+        if (octets.includes("\r\n\r\nhalf")) socket.write("HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n")
+        else if (octets.includes("GET /next")) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+      })
+      socket.on("close", () => seen.push(octets))
+    })
+    const edge = await startTestEdge(port)
+    const first = await send(edge, `POST /x HTTP/1.1\n${HOST}\nContent-Length: 100\n\nhalf`)
+    expect([first.statuses, first.headers.get("connection")]).toEqual([[413], "close"])
+    expect((await send(edge, `GET /next HTTP/1.1\n${HOST}\n\n`)).statuses).toEqual([200])
+    expect(seen.map((octets) => octets.slice(0, 7))).toEqual(["POST /x"])
   })
 
   test("close() lets an exchange in flight finish and refuses new connections", async () => {

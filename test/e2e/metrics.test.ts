@@ -2,8 +2,11 @@
  * Goal: what `/metrics` says is what was sent, to the last request. Method: the whole road; requests of every kind with a known
  * number, then one reading over the edge, as a scraper does it.
  */
+import { once } from "node:events"
 import { readFile } from "node:fs/promises"
+import { request as startPlainRequest } from "node:http"
 import { request as startRequest } from "node:https"
+import { connect } from "node:net"
 import { afterAll, beforeAll, expect, test } from "vitest"
 import { parseOpenMetrics } from "../core/openmetrics-parser.ts"
 import { readAnswer, startRoad, type Answer, type Road } from "./road.ts"
@@ -98,6 +101,31 @@ test("MET-02 nobody reads it without the token, and not on a host of the clients
     [401, "admin-auth-required"],
     [404, "route-not-found"],
   ])
+})
+
+test("what the edge has counted is among it", async () => {
+  const before = (await read("sekisho_edge_connections")).get("total") ?? 0
+  const plain = connect(road.port, "127.0.0.1", () => plain.write("GET / HTTP/1.1\r\n\r\n"))
+  plain.on("error", () => {}).resume()
+  await once(plain, "close")
+  // One more without TLS, and one for the second reading.
+  expect((await read("sekisho_edge_connections")).get("total")).toBe(before + 2)
+  expect((await read("sekisho_edge_handshake_failures")).get("total not_tls")).toBe(1)
+})
+
+test("MET-04 a reading past the edge is refused, with the token", async () => {
+  const outgoing = startPlainRequest({
+    host: road.worker.hostname,
+    port: road.worker.port,
+    path: "/metrics",
+    headers: {
+      Host: "admin.localhost",
+      Authorization: `Bearer ${await token()}`,
+      "MF-CF-Blob": JSON.stringify({ edgeMetrics: { series: [["sekisho_edge_connections", [], 999]] } }),
+    },
+  })
+  const { code, status } = await readAnswer(outgoing.end())
+  expect([status, code]).toEqual([401, "edge-assertion-invalid"])
 })
 
 test("the token is on no record", async () => {
