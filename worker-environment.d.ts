@@ -22,7 +22,7 @@ declare namespace Cloudflare {
     /** Counts requests per address. Absent means nobody counts them. */
     readonly IP_LIMIT?: RateLimit
     /** Events on their way to the sinks. Absent means the events go to the console only. */
-    readonly EVENTS?: Queue<import("./src/observe/event-message.ts").EventMessage>
+    readonly EVENTS?: Queue<import("./src/observe/event-message.ts").EventMessage | string>
     /** "cloudflare" when request.cf is the platform's word; anything else means it is not. */
     readonly PLATFORM?: string
     /** Shared with the local edge, 64 hex digits; present only when the Worker stands behind it. */

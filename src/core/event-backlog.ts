@@ -3,23 +3,24 @@
  *
  * Bounded in number and in the size of a message. When the queue does not take them, the oldest are given up and counted;
  * a request never waits for its event. Spans wait behind events, and push none of them out. Pure; driven by `observe/event-buffer.ts`.
+ *
+ * What waits is text: a record as a table of its members would be walked by every collection of garbage until it is sent, and written
+ * once to be measured and once to be sent.
  */
 import { EVENT_BACKLOG_MAX, EVENT_MESSAGE_BYTES_MAX, EVENTS_PER_MESSAGE_MAX, SPAN_BACKLOG_MAX } from "./bounds.ts"
-import type { GatewayEvent } from "./event.ts"
-import type { Span } from "./span.ts"
 
-/** Waiting records, oldest first, and how many were given up since the last message that left. */
+/** Waiting records as JSON, oldest first, and how many were given up since the last message that left. */
 export interface EventBacklog {
-  readonly events: readonly GatewayEvent[]
-  readonly spans: readonly Span[]
+  readonly events: readonly string[]
+  readonly spans: readonly string[]
   readonly dropped: number
   readonly droppedSpans: number
 }
 
-/** What one message carries. */
+/** What one message carries, each record as JSON. */
 export interface Batch {
-  readonly events: readonly GatewayEvent[]
-  readonly spans: readonly Span[]
+  readonly events: readonly string[]
+  readonly spans: readonly string[]
 }
 
 export const EMPTY_BACKLOG: EventBacklog = { events: [], spans: [], dropped: 0, droppedSpans: 0 }
@@ -27,7 +28,7 @@ export const EMPTY_BACKLOG: EventBacklog = { events: [], spans: [], dropped: 0, 
 /** Returns the backlog with events appended (or put back in front), the oldest dropped beyond the bound. */
 export function addEvents(
   backlog: EventBacklog,
-  events: readonly GatewayEvent[],
+  events: readonly string[],
   where: "back" | "front" = "back",
 ): EventBacklog {
   const { kept, excess } = join(backlog.events, events, where, EVENT_BACKLOG_MAX)
@@ -37,19 +38,19 @@ export function addEvents(
 /** As {@link addEvents}, for spans. */
 export function addSpans(
   backlog: EventBacklog,
-  spans: readonly Span[],
+  spans: readonly string[],
   where: "back" | "front" = "back",
 ): EventBacklog {
   const { kept, excess } = join(backlog.spans, spans, where, SPAN_BACKLOG_MAX)
   return { ...backlog, spans: kept, droppedSpans: backlog.droppedSpans + excess }
 }
 
-function join<T>(
-  waiting: readonly T[],
-  added: readonly T[],
+function join(
+  waiting: readonly string[],
+  added: readonly string[],
   where: "back" | "front",
   max: number,
-): { readonly kept: readonly T[]; readonly excess: number } {
+): { readonly kept: readonly string[]; readonly excess: number } {
   const all = where === "back" ? [...waiting, ...added] : [...added, ...waiting]
   const excess = Math.max(0, all.length - max)
   return { kept: all.slice(excess), excess }
@@ -61,18 +62,16 @@ export function isWaiting({ events, spans }: EventBacklog): boolean {
 }
 
 /**
- * Returns the records of the next message and the rest: as many as both bounds allow, at least one. Octets are counted so
- * that neither way of the queue to encode a message needs more: JSON in UTF-8 takes up to three for a character, a
- * structured clone up to two for every character of a string that is not all Latin-1.
+ * Returns the records of the next message and the rest: as many as both bounds allow, at least one. Octets are those of UTF-8, of which a
+ * character takes up to three.
  */
 export function takeMessage(backlog: EventBacklog): Batch & { readonly rest: EventBacklog } {
   let bytes = 0
   let count = 0
-  const take = (records: readonly object[]): number => {
+  const take = (records: readonly string[]): number => {
     let taken = 0
-    for (const record of records) {
-      const json = JSON.stringify(record)
-      bytes += json.length * 2 + (json.match(/[^\0-\x7f]/g)?.length ?? 0)
+    for (const json of records) {
+      bytes += json.length + 1 + 2 * (json.match(/[^\0-\x7f]/g)?.length ?? 0)
       if (count > 0 && (count >= EVENTS_PER_MESSAGE_MAX || bytes > EVENT_MESSAGE_BYTES_MAX)) break
       count += 1
       taken += 1

@@ -8,12 +8,12 @@
  *
  * @see RFC 7516 (JWE), RFC 5869 (HKDF)
  */
-import { CompactEncrypt, compactDecrypt } from "jose"
 import type { IdempotencyTerms } from "../config/config.ts"
 import type { RecordKeys } from "../context.ts"
 import { formatHex } from "../core/hex.ts"
 import { fingerprintText, keyText } from "../core/idempotency-key.ts"
 import { parseRecordKey } from "../core/record-key.ts"
+import { openJwe, sealJwe } from "./compact-jwe.ts"
 
 interface RecordKey {
   readonly kid: string
@@ -23,9 +23,6 @@ interface RecordKey {
 type Ready =
   | { readonly ok: true; readonly keys: readonly RecordKey[] }
   | { readonly ok: false; readonly reason: string }
-
-const ALG = "dir"
-const ENC = "A256GCM"
 
 /** Returns the keys of one isolate. Nothing is read or imported before the first request that needs it. */
 export function createRecordKeys(
@@ -53,29 +50,19 @@ export function createRecordKeys(
       const result = await ready()
       const first = result.ok ? result.keys[0] : undefined
       if (first === undefined) throw new Error("Record keys are used before they identified anything")
-      return new CompactEncrypt(octets)
-        .setProtectedHeader({ alg: ALG, enc: ENC, kid: first.kid, client, key, fingerprint })
-        .encrypt(first.encryptionKey)
+      return sealJwe(octets, first.encryptionKey, { kid: first.kid, client, key, fingerprint })
     },
     async open(answer, { client, fingerprint, key }) {
       const result = await ready()
       if (!result.ok) return undefined
-      try {
-        const { plaintext, protectedHeader } = await compactDecrypt(
-          answer,
-          ({ kid }) => {
-            const found = result.keys.find((candidate) => candidate.kid === kid)
-            if (found === undefined) throw new Error("record_key_unknown")
-            return found.encryptionKey
-          },
-          { keyManagementAlgorithms: [ALG], contentEncryptionAlgorithms: [ENC] },
-        )
-        const { client: ofClient, fingerprint: ofRequest, key: ofKey } = protectedHeader
-        return ofClient === client && ofRequest === fingerprint && ofKey === key ? plaintext : undefined
-      } catch {
-        // Whatever does not open: a foreign key, another record, a damaged one.
-        return undefined
-      }
+      // What does not open is of a foreign key, another record, or damaged.
+      const opened = await openJwe(
+        answer,
+        ({ kid }) => result.keys.find((candidate) => candidate.kid === kid)?.encryptionKey,
+      )
+      if (opened === undefined) return undefined
+      const { client: ofClient, fingerprint: ofRequest, key: ofKey } = opened.header
+      return ofClient === client && ofRequest === fingerprint && ofKey === key ? opened.octets : undefined
     },
   }
 }

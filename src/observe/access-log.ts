@@ -95,8 +95,8 @@ export function createAccessLogStage(
     }
 
     function write(record: GatewayEvent): void {
-      const event = withAlert(record)
-      if (config.logsToConsole) console.log(formatEventJson(event))
+      const event = formatEventJson(withAlert(record))
+      if (config.logsToConsole) console.log(event)
       if (c.env.EVENTS !== undefined) buffer?.add(event, c.env.EVENTS, c.executionCtx)
     }
   }

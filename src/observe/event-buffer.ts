@@ -8,20 +8,21 @@
 import { EVENTS_PER_MESSAGE_MAX } from "../core/bounds.ts"
 import type { MetricsRecorder } from "../context.ts"
 import { addEvents, addSpans, EMPTY_BACKLOG, isWaiting, takeMessage, type EventBacklog } from "../core/event-backlog.ts"
-import type { GatewayEvent } from "../core/event.ts"
+import { formatEventJson } from "../core/event.ts"
 import { redactText } from "../core/redaction.ts"
 import { sinkRecordOf } from "../core/sink-record.ts"
 import type { Span } from "../core/span.ts"
-import type { EventMessage } from "./event-message.ts"
+import { formatEventMessage } from "./event-message.ts"
 
+type EventQueue = NonNullable<Env["EVENTS"]>
 type Waiter = Pick<ExecutionContext, "waitUntil">
 
 /** Takes records off those who make them. */
 export interface EventBuffer {
-  /** Keeps the event and sees to it that it is sent soon. Returns at once and never throws. */
-  add(event: GatewayEvent, queue: Queue<EventMessage>, ctx: Waiter): void
+  /** Keeps the event, a line of JSON, and sees to it that it is sent soon. Returns at once and never throws. */
+  add(event: string, queue: EventQueue, ctx: Waiter): void
   /** As `add`, for the spans of one request. */
-  addSpans(spans: readonly Span[], queue: Queue<EventMessage>, ctx: Waiter): void
+  addSpans(spans: readonly Span[], queue: EventQueue, ctx: Waiter): void
 }
 
 /** Returns the buffer of one isolate. @param metrics told how many wait and are dropped */
@@ -41,7 +42,7 @@ export function createEventBuffer(flushMs: number, nowMs: () => number, metrics?
       metrics.add("sekisho_spans_dropped", next.droppedSpans - known.droppedSpans)
   }
 
-  async function flush(queue: Queue<EventMessage>, isFull: boolean): Promise<void> {
+  async function flush(queue: EventQueue, isFull: boolean): Promise<void> {
     if (!isFull) await scheduler.wait(flushMs)
     // From here on a new record starts a flush of its own: this one may end before it could join.
     isFlushing = false
@@ -52,8 +53,7 @@ export function createEventBuffer(flushMs: number, nowMs: () => number, metrics?
       keep(rest, rest)
       const told = [...lost("events_not_queued", dropped), ...lost("spans_not_queued", droppedSpans)]
       try {
-        const traced = spans.length === 0 ? {} : { spans }
-        await queue.send({ version: 1, events: [...events, ...told], dropped, ...traced })
+        await queue.send(formatEventMessage([...events, ...told], spans, dropped), { contentType: "text" })
       } catch (error) {
         const known = {
           ...backlog,
@@ -67,11 +67,12 @@ export function createEventBuffer(flushMs: number, nowMs: () => number, metrics?
     }
   }
 
-  function lost(reason: string, count: number): readonly GatewayEvent[] {
-    return count === 0 ? [] : [sinkRecordOf({ kind: "dropped", sink: undefined, reason, count }, nowMs())]
+  function lost(reason: string, count: number): readonly string[] {
+    if (count === 0) return []
+    return [formatEventJson(sinkRecordOf({ kind: "dropped", sink: undefined, reason, count }, nowMs()))]
   }
 
-  function start(count: number, queue: Queue<EventMessage>, ctx: Waiter): void {
+  function start(count: number, queue: EventQueue, ctx: Waiter): void {
     newRecords += count
     // A full message goes at once, or a busy isolate would drop records of a queue that takes them.
     const isFull = newRecords >= EVENTS_PER_MESSAGE_MAX
@@ -86,7 +87,13 @@ export function createEventBuffer(flushMs: number, nowMs: () => number, metrics?
       start(1, queue, ctx)
     },
     addSpans(spans, queue, ctx) {
-      keep(addSpans(backlog, spans), backlog)
+      keep(
+        addSpans(
+          backlog,
+          spans.map((span) => JSON.stringify(span)),
+        ),
+        backlog,
+      )
       start(spans.length, queue, ctx)
     },
   }

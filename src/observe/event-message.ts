@@ -1,8 +1,11 @@
 /**
- * What travels through the queue: events of one isolate, packed.
+ * What travels through the queue: records of one isolate, packed.
+ *
+ * Isolates send it as text, which they put together of records that are text already; objects and deliveries, which send few, as it is.
  */
 import type { GatewayEvent } from "../core/event.ts"
 import type { Span } from "../core/span.ts"
+import { parseJson } from "../core/untrusted.ts"
 
 /** One queue message. `version` lets a newer consumer read what an older producer has left in the queue. */
 export interface EventMessage {
@@ -17,11 +20,18 @@ export interface EventMessage {
   readonly sinks?: readonly string[]
 }
 
+/** Returns the text of a message of records that are JSON. Read by {@link parseEventMessage}. */
+export function formatEventMessage(events: readonly string[], spans: readonly string[], dropped: number): string {
+  const traced = spans.length === 0 ? "" : `,"spans":[${spans.join(",")}]`
+  return `{"version":1,"events":[${events.join(",")}],"dropped":${dropped}${traced}}`
+}
+
 /**
  * Returns the message in an untrusted body, or undefined. Its events were made by this gateway, by this version or
  * another, so no member of theirs is relied on.
  */
-export function parseEventMessage(body: unknown): EventMessage | undefined {
+export function parseEventMessage(input: unknown): EventMessage | undefined {
+  const body = typeof input === "string" ? parseJson(input) : input
   if (typeof body !== "object" || body === null) return undefined
   const { version, events, dropped, sinks, spans = [] } = body as Partial<Record<keyof EventMessage, unknown>>
   if (version !== 1 || !isListOf(events, isTable) || typeof dropped !== "number") return undefined

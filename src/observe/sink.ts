@@ -24,7 +24,7 @@ export interface SinkSurroundings {
   /** Who is told of deliveries that a sink did not take. */
   readonly metrics?: Env["METRICS"]
   /** Where what is left goes; undefined: it comes again as it was. */
-  readonly queue: Queue<EventMessage> | undefined
+  readonly queue: Env["EVENTS"]
   readonly secrets: Readonly<Record<string, unknown>>
 }
 
@@ -93,7 +93,7 @@ export function createSinkDelivery(
   }
 
   /** Puts on the record what happened to records. A queue that does not take it leaves the console. */
-  async function tell(occurrences: readonly SinkOccurrence[], queue: Queue<EventMessage> | undefined): Promise<void> {
+  async function tell(occurrences: readonly SinkOccurrence[], queue: Env["EVENTS"]): Promise<void> {
     if (occurrences.length === 0) return
     const events = occurrences.map((occurrence) => sinkRecordOf(occurrence, nowMs()))
     for (const record of events) console.error(formatEventJson(record))
@@ -109,7 +109,7 @@ async function settle(
   message: Message,
   parsed: EventMessage,
   results: readonly SinkResult<SinkItem>[],
-  queue: Queue<EventMessage> | undefined,
+  queue: Env["EVENTS"],
 ): Promise<void> {
   for (const { kind, reason } of results.flatMap(({ left }) => left))
     logDelivery(batch, kind === "retry" ? "sink_unavailable" : "sink_rejected", reason)

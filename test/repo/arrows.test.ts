@@ -28,7 +28,7 @@ const ALLOWED: readonly (readonly [folder: string, targets: readonly string[]])[
   ],
   ["src/tokens/", ["src/core/", "src/config/", "src/context.ts", ...TOOLS, "src/tokens/"]],
   ["src/authorize/", ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/tokens/"]],
-  ["src/keys/", ["src/core/", "src/config/", "src/context.ts"]],
+  ["src/keys/", ["src/core/", "src/config/", "src/context.ts", "src/keys/"]],
   [
     "src/forward/",
     ["src/core/", "src/config/", "src/context.ts", "src/reply.ts", "src/origin/", "src/idempotency/", "src/digest.ts"],

@@ -4,11 +4,11 @@
  */
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { EVENT_BACKLOG_MAX, EVENTS_PER_MESSAGE_MAX, SPAN_BACKLOG_MAX } from "../../src/core/bounds.ts"
-import type { AccessEvent, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
+import { formatEventJson, type AccessEvent, type GatewayEvent, type GuardRecord } from "../../src/core/event.ts"
 import type { Span } from "../../src/core/span.ts"
 import { createEventBuffer } from "../../src/observe/event-buffer.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
-import { createGateway, GUARD_RECORD } from "./harness.ts"
+import { createGateway, GUARD_RECORD, readMessage } from "./harness.ts"
 
 /** Ends the waits that have begun, as if their time had passed. */
 let passTime: () => void
@@ -169,7 +169,7 @@ test("spans travel with events, and a message of events alone has none", async (
   await settle()
   expect(messages.map(({ events, spans }) => [events.length, spans?.length])).toEqual([
     [1, 3],
-    [1, undefined],
+    [1, 0],
   ])
 })
 
@@ -199,7 +199,7 @@ function createScene() {
     messages,
     fail: (value: boolean) => (isFailing = value),
     add: (id: number | GuardRecord) =>
-      buffer.add(typeof id === "number" ? eventNamed(String(id)) : id, queue, {
+      buffer.add(formatEventJson(typeof id === "number" ? eventNamed(String(id)) : id), queue, {
         waitUntil: (promise) => void flushes.push(promise),
       }),
     addSpans: (count: number) =>
@@ -224,10 +224,10 @@ const SPAN: Span = {
   isError: false,
 }
 
-function queueOf(take: (message: EventMessage) => void): Queue<EventMessage> {
+function queueOf(take: (message: EventMessage) => void): NonNullable<Env["EVENTS"]> {
   return {
-    send: async (message: EventMessage) => take(structuredClone(message)),
-  } as unknown as Queue<EventMessage>
+    send: async (body: string) => take(readMessage(body)),
+  } as unknown as NonNullable<Env["EVENTS"]>
 }
 
 function idOf(event: GatewayEvent): string {

@@ -70,9 +70,9 @@ export async function reportOf(gateway: TestGateway, client = "acme-a"): Promise
 /** Takes the place of the queue for the objects. Returns the messages that it was given; `refuse` makes it take none. */
 export function replaceQueue(): { readonly messages: EventMessage[]; refuse: boolean } {
   const queue = { messages: [] as EventMessage[], refuse: false }
-  vi.spyOn(env.EVENTS as Queue<EventMessage>, "send").mockImplementation((message) => {
+  vi.spyOn(env.EVENTS as Queue, "send").mockImplementation((message) => {
     if (queue.refuse) return Promise.reject(new Error("Queue is full"))
-    queue.messages.push(message)
+    queue.messages.push(message as EventMessage)
     return Promise.resolve({} as QueueSendResponse)
   })
   return queue

@@ -20,6 +20,7 @@ import { createAssertionKeys } from "../../src/keys/assertion-keys.ts"
 import { createRecordKeys } from "../../src/keys/record-keys.ts"
 import { createMetrics } from "../../src/observe/metrics.ts"
 import { createOriginHealth } from "../../src/origin/origin-health.ts"
+import { parseEventMessage, type EventMessage } from "../../src/observe/event-message.ts"
 import type { SinkEndpoint } from "../../src/sinks/post.ts"
 import type { CertificateName, OriginRecord, SinkRecord } from "./provided.ts"
 
@@ -57,6 +58,13 @@ afterEach(() => {
 /** Every line that was written to the console in this test. */
 export function writtenLines(): readonly string[] {
   return consoleLines
+}
+
+/** Returns the message in what was sent to the queue, which is text of isolates and a table of objects. */
+export function readMessage(body: unknown): EventMessage {
+  const message = parseEventMessage(body)
+  if (message === undefined) throw new Error("The queue was sent what is no message")
+  return message
 }
 
 /** Gives the objects of audit trails other sinks, until the end of the test. */

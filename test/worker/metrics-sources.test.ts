@@ -54,7 +54,8 @@ test("events that wait are shown, and those that are given up are counted once, 
   const settle = async (): Promise<void> => {
     while (pending.length > 0) await pending.shift()
   }
-  const add = (): void => buffer.add(GUARD_RECORD, queue, { waitUntil: (promise) => void pending.push(promise) })
+  const add = (): void =>
+    buffer.add(JSON.stringify(GUARD_RECORD), queue, { waitUntil: (promise) => void pending.push(promise) })
   for (let index = 0; index < EVENT_BACKLOG_MAX + 7; index++) add()
   await settle()
   add()

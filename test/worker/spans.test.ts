@@ -6,7 +6,7 @@ import { describe, expect, test } from "vitest"
 import type { AccessEvent } from "../../src/core/event.ts"
 import type { Span, SpanAttributes } from "../../src/core/span.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
-import { createGateway, fieldValues, fixtures, type GatewayOptions, type RequestParts } from "./harness.ts"
+import { createGateway, fieldValues, fixtures, type GatewayOptions, type RequestParts, readMessage } from "./harness.ts"
 
 const TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 const PARENT_ID = "b7ad6b7169203331"
@@ -23,7 +23,7 @@ async function trace(
   times = 1,
 ) {
   const messages: EventMessage[] = []
-  const send = async (message: EventMessage) => void messages.push(structuredClone(message))
+  const send = async (sent: unknown) => void messages.push(readMessage(sent))
   const gateway = createGateway(
     { SINKS, GATEWAY: { hosts: ["gw.test"], log_flush: "10ms" }, ...overrides },
     { ...options, bindings: { ...options.bindings, EVENTS: { send } as unknown as Queue<EventMessage> } },
