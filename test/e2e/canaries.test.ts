@@ -58,6 +58,7 @@ beforeAll(async () => {
         hosts: ["localhost"],
         log_flush: "10ms",
         assertion: { issuer: "https://localhost", keys: ["ASSERTION_KEY"] },
+        idempotency: { keys: ["IDEMPOTENCY_KEY"] },
       },
       ORIGINS: { bank: { url: origin.url, assertion: true }, issuer: { url: closed.url } },
       SINKS: [
@@ -65,6 +66,7 @@ beforeAll(async () => {
         { kind: "otlp", url: `${sinks.url}/v1/traces`, takes: ["traces"] },
         { kind: "ndjson", url: `${sinks.url}/ndjson` },
         { kind: "loki", url: `${sinks.url}/loki/api/v1/push` },
+        { kind: "ndjson", url: `${sinks.url}/audit`, takes: ["audit"] },
       ],
     },
     paint: (_, text) => text,
@@ -90,7 +92,7 @@ afterAll(async () => {
 
 test("LOG-02, LOG-03: canaries of callers are in no sink, no problem and no storage", async () => {
   const known = await Promise.all(
-    ["/echo", `/accounts/${PAN}`, `/accounts/${JWT}`, "/nope", "/transfers", "/token"].map(
+    ["/echo", `/accounts/${PAN}`, `/accounts/${JWT}`, "/nope", "/transfers", "/token", "/payments"].map(
       async (path) => [path, await send(`${path}${QUERY}`, holder)] as const,
     ),
   )
@@ -103,16 +105,20 @@ test("LOG-02, LOG-03: canaries of callers are in no sink, no problem and no stor
     ["/nope", 404],
     ["/transfers", 405],
     ["/token", 502],
+    // Under a key, so that its answer is stored, and on the client's trail.
+    ["/payments", 200],
   ])
   const ids = [...known.map(([, answer]) => answer), ...strangers].map(({ id }) => id)
   const kinds = ["/v1/logs", "/v1/traces", "/ndjson", "/loki/api/v1/push"]
   await vi.waitFor(() => {
     for (const kind of kinds) for (const id of ids) expect(sinks.bodies(kind)).toContain(id)
   })
+  const payment = answers.get("/payments")?.id ?? ""
+  await vi.waitFor(() => expect(sinks.bodies("/audit").split(payment).length).toBeGreaterThan(2))
   // What the origin gets is the origin's; all else must not know.
   expect(origin.requests.map(({ headers }) => headers.cookie)).toContain("sid=CANARYCOOKIE")
   const kept = [
-    ...kinds.map((kind) => [kind, sinks.bodies(kind)] as const),
+    ...[...kinds, "/audit"].map((kind) => [kind, sinks.bodies(kind)] as const),
     ...[...known.map(([, answer]) => answer), ...strangers].map(
       ({ body, headers, status }) =>
         [`answer ${status}`, status === 200 ? "" : `${body} ${JSON.stringify(headers)}`] as const,
