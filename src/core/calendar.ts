@@ -41,9 +41,10 @@ let listed: ReadonlySet<string> | undefined
  * is made for what is not on it: other names and spellings of the same zones, and mistakes.
  */
 export function isKnownTimezone(timezone: string): boolean {
+  // UTC, the default, is not on every list, and asks for none.
+  if (timezone === "UTC") return true
   listed ??= new Set(Intl.supportedValuesOf("timeZone"))
-  // UTC is not on every list.
-  return timezone === "UTC" || listed.has(timezone) || formatterOf(timezone) !== null
+  return listed.has(timezone) || formatterOf(timezone) !== null
 }
 
 /**
