@@ -4,13 +4,13 @@
  */
 import { join } from "node:path"
 import { clientVariables, identityFields } from "./identities.ts"
+import { startFloor } from "./floors.ts"
 import { runSlice, type Slice } from "./load.ts"
 import { plainGateway } from "./parties.ts"
 import { memoryBytesOf, peakBytesOf, resetPeak } from "./process.ts"
 import { compareRounds, countErrors, median, runRounds, type RoundsOptions } from "./rounds.ts"
 import type { ScaleRow } from "./scale.ts"
-import { ROOT } from "./worker.ts"
-import { startBareGateway, startBareWorker } from "./workerd.ts"
+import { startBareGateway } from "./workerd.ts"
 
 /** Octets of the bodies, and how they are written. */
 const SIZES = [
@@ -31,15 +31,7 @@ type Measured = Slice & { readonly grownBytes: number }
 export async function measureBodies(originUrl: string, options: RoundsOptions): Promise<readonly ScaleRow[]> {
   const { directory, requests, v8Flags } = options
   const [fields = {}] = await identityFields(1)
-  const floor = await startBareWorker({
-    entry: join(ROOT, "bench/pass-through.ts"),
-    variables: { ORIGIN: originUrl },
-    objects: {},
-    queues: [],
-    compatibilityFlags: [],
-    directory: join(directory, "bodies-floor"),
-    v8Flags,
-  })
+  const floor = await startFloor("pass-through", originUrl, join(directory, "bodies-floor"), v8Flags)
   const gateway = await startBareGateway(
     {
       ...plainGateway(originUrl),

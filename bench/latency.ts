@@ -9,11 +9,12 @@ import { Agent } from "node:http"
 import { join } from "node:path"
 import { setTimeout as delay } from "node:timers/promises"
 import { createPaint, formatTable } from "../cli/terminal.ts"
+import { startFloor } from "./floors.ts"
 import { CONNECTIONS, percentiles, runSlice, send } from "./load.ts"
 import { plainGateway, startOrigin } from "./parties.ts"
 import { compareRounds, formatSpread, median, runRounds, spreadOf, type RoundsOptions, type Spread } from "./rounds.ts"
-import { requestFields, ROOT } from "./worker.ts"
-import { startBareGateway, startBareWorker, type RunningWorker } from "./workerd.ts"
+import { requestFields } from "./worker.ts"
+import { startBareGateway, type RunningWorker } from "./workerd.ts"
 
 /** As the other rounds; a slice is as many seconds long. */
 export type LatencyOptions = RoundsOptions & { readonly seconds: number }
@@ -47,18 +48,8 @@ export async function benchLatency(options: LatencyOptions): Promise<void> {
   const workers: (RunningWorker & { readonly name: string })[] = []
   try {
     const fields = await requestFields(join(directory, "pki"))
-    workers.push({
-      name: "pass-through",
-      ...(await startBareWorker({
-        entry: join(ROOT, "bench/pass-through.ts"),
-        variables: { ORIGIN: origin.url },
-        objects: {},
-        queues: [],
-        compatibilityFlags: [],
-        directory: join(directory, "floor"),
-        v8Flags,
-      })),
-    })
+    for (const name of ["pass-through", "essentials"] as const)
+      workers.push({ name, ...(await startFloor(name, origin.url, join(directory, name), v8Flags)) })
     const gateway = plainGateway(origin.url)
     for (const [name, variables] of [
       ["gateway", gateway],

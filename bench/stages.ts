@@ -8,11 +8,12 @@
 import { join } from "node:path"
 import type { Plugin } from "esbuild"
 import { ORDER } from "../src/pipeline.ts"
+import { startFloor } from "./floors.ts"
 import { runSlice, type Slice } from "./load.ts"
 import { plainGateway, startOrigin } from "./parties.ts"
 import { compareRounds, countErrors, formatSpread, median, printRows, runRounds, type RoundsOptions } from "./rounds.ts"
 import { requestFields, ROOT } from "./worker.ts"
-import { startBareGateway, startBareWorker, type RunningWorker } from "./workerd.ts"
+import { startBareGateway, type RunningWorker } from "./workerd.ts"
 
 /** One variant: what it has more than the one before. */
 export interface StageVariant {
@@ -40,17 +41,7 @@ export async function benchStages(options: RoundsOptions): Promise<void> {
   const workers: RunningWorker[] = []
   try {
     const fields = await requestFields(join(directory, "pki"))
-    workers.push(
-      await startBareWorker({
-        entry: join(ROOT, "bench/pass-through.ts"),
-        variables: { ORIGIN: origin.url },
-        objects: {},
-        queues: [],
-        compatibilityFlags: [],
-        directory: join(directory, "floor"),
-        v8Flags,
-      }),
-    )
+    workers.push(await startFloor("pass-through", origin.url, join(directory, "floor"), v8Flags))
     const variants = stageVariants(ORDER)
     for (const [index, variant] of variants.entries()) {
       const variables = { ...plainGateway(origin.url), ORIGIN: origin.url }

@@ -7,12 +7,13 @@ import { join } from "node:path"
 import { mintAssertionKey } from "../cli/assertion-keys.ts"
 import { mintRecordKey } from "../cli/record-keys.ts"
 import { startAlternatives } from "./alternatives.ts"
+import { FLOORS, startFloor } from "./floors.ts"
 import { runSlice, type Slice } from "./load.ts"
 import { plainGateway, startOrigin } from "./parties.ts"
 import { memoryBytesOf } from "./process.ts"
 import { countErrors, median, printRows, runRounds, type RoundsOptions } from "./rounds.ts"
-import { requestFields, ROOT } from "./worker.ts"
-import { startBareGateway, startBareWorker } from "./workerd.ts"
+import { requestFields } from "./worker.ts"
+import { startBareGateway } from "./workerd.ts"
 
 /** Something to measure that runs: where it listens, and whose CPU time counts. */
 export interface Target {
@@ -34,32 +35,8 @@ export async function benchTargets(options: RoundsOptions & { readonly alternati
   try {
     const originUrl = origin.url
     const fields = await requestFields(join(directory, "pki"))
-    targets.push({
-      name: "pass-through",
-      does: "fetch only",
-      ...(await startBareWorker({
-        entry: join(ROOT, "bench/pass-through.ts"),
-        variables: { ORIGIN: originUrl },
-        objects: {},
-        queues: [],
-        compatibilityFlags: [],
-        directory: join(directory, "pass-through"),
-        v8Flags,
-      })),
-    })
-    targets.push({
-      name: "essentials",
-      does: "the calls of the platform that a gateway cannot do without; no rule",
-      ...(await startBareWorker({
-        entry: join(ROOT, "bench/essentials.ts"),
-        variables: { ORIGIN: originUrl },
-        objects: {},
-        queues: [],
-        compatibilityFlags: ["enable_request_signal"],
-        directory: join(directory, "essentials"),
-        v8Flags,
-      })),
-    })
+    for (const name of ["pass-through", "essentials"] as const)
+      targets.push({ name, does: FLOORS[name], ...(await startFloor(name, originUrl, join(directory, name), v8Flags)) })
     for (const { overrides, ...target } of variantsFor(originUrl, await mintAssertionKey("ES256")))
       targets.push({ ...target, ...(await startBareGateway(overrides, join(directory, target.name), { v8Flags })) })
     if (alternatives) targets.push(...(await startAlternatives(originUrl, directory, v8Flags)))

@@ -46,7 +46,7 @@ test.skipIf(process.platform !== "linux")(
   "npm run bench -- --latency asks all of its targets and loses no request",
   async () => {
     const rows = await bench<Row & { readonly target: string }>("--latency")
-    expect(rows.map(({ target }) => target)).toEqual(["pass-through", "gateway", "gateway + events"])
+    expect(rows.map(({ target }) => target)).toEqual(["pass-through", "essentials", "gateway", "gateway + events"])
     expect(rows.filter(({ errors }) => errors > 0)).toEqual([])
   },
   120_000,
