@@ -13,7 +13,7 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { startBareWorker } from "./workerd.ts"
 import { ROOT } from "./worker.ts"
-import type { Target } from "./targets.ts"
+import type { Target } from "./target.ts"
 
 const FOLDER = join(ROOT, "bench/alternatives")
 

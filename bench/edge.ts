@@ -13,10 +13,9 @@ import { ensurePki } from "../cli/pki/ensure.ts"
 import { freePort, isInstalled, running } from "./alternatives.ts"
 import type { EdgeTargetKind, EdgeTargetOptions } from "./edge-target.ts"
 import { runMutualSlice, type Caller } from "./mutual-load.ts"
-import type { Slice } from "./load.ts"
-import { memoryBytesOf } from "./process.ts"
-import { countErrors, median, printRows, runRounds, type RoundsOptions } from "./rounds.ts"
-import type { Target } from "./targets.ts"
+import { startOrigin } from "./parties.ts"
+import { runRounds, type RoundsOptions } from "./rounds.ts"
+import { reportTargets, type Target } from "./target.ts"
 import { ROOT } from "./worker.ts"
 
 /** How much to measure, and where a CPU profile of the edge goes; undefined for none. */
@@ -43,10 +42,10 @@ const NODE_TARGETS: readonly (readonly [kind: EdgeTargetKind, does: string])[] =
 /** Measures and prints nginx, the edge and the floors below it. */
 export async function benchEdge(options: EdgeBenchOptions): Promise<void> {
   const { directory, profile, requests } = options
-  const origin = spawn(process.execPath, [join(ROOT, "bench/origin.ts")], { stdio: ["ignore", "pipe", "inherit"] })
+  const origin = await startOrigin()
   const targets: Target[] = []
   try {
-    const [port] = (await once(createInterface(origin.stdout), "line")) as [string]
+    const { port } = new URL(origin.url)
     const pki = await ensurePki(join(directory, "pki"), {
       clients: [{ id: "acme", sanUri: "spiffe://partners.example/acme", subject: "CN=acme,O=Acme,C=JP" }],
       hosts: ["localhost"],
@@ -88,9 +87,9 @@ export async function benchEdge(options: EdgeBenchOptions): Promise<void> {
             runMutualSlice(own, caller, requests, pid),
       ),
     )
-    report(targets, slices, options)
+    reportTargets(targets, slices, "nginx", options)
   } finally {
-    origin.kill()
+    origin.close()
     await Promise.all(targets.map(async (target) => target.close()))
   }
 }
@@ -155,38 +154,4 @@ async function accepting(port: number): Promise<void> {
     await delay(20)
   }
   throw new Error(`Nothing listens on port ${port}`)
-}
-
-function report(targets: readonly Target[], slices: readonly (readonly Slice[])[], options: RoundsOptions): void {
-  const base = slices[targets.findIndex(({ name }) => name === "nginx")]
-  const rows = targets.map(({ does, name, pid }, index) => {
-    const own = slices[index] ?? []
-    const ratios = own.map(({ cpuUs }, round) => cpuUs / (base?.[round]?.cpuUs ?? Number.NaN))
-    return {
-      target: name,
-      does,
-      cpuUs: median(own.map(({ cpuUs }) => cpuUs)),
-      ratio: median(ratios),
-      ratioMin: Math.min(...ratios),
-      ratioMax: Math.max(...ratios),
-      p50Ms: median(own.map(({ p50Ms }) => p50Ms)),
-      p99Ms: median(own.map(({ p99Ms }) => p99Ms)),
-      memoryBytes: memoryBytesOf(pid),
-      errors: countErrors(own),
-    }
-  })
-  printRows(options, rows, {
-    heading: ["target", "CPU us/request", "ratio", "p50 ms", "p99 ms", "RSS MiB", "errors", "does"],
-    cellsOf: (row) => [
-      row.target,
-      row.cpuUs.toFixed(0),
-      base === undefined ? "-" : `${row.ratio.toFixed(2)} [${row.ratioMin.toFixed(2)}-${row.ratioMax.toFixed(2)}]`,
-      row.p50Ms.toFixed(2),
-      row.p99Ms.toFixed(2),
-      (row.memoryBytes / 1_048_576).toFixed(0),
-      String(row.errors),
-      row.does,
-    ],
-    note: base === undefined ? "no ratio: nginx is not installed" : "medians, ratio to nginx within a round [min-max]",
-  })
 }

@@ -1,11 +1,12 @@
 /**
- * The Workers that a gateway is held against: one that only calls fetch, and one that makes the calls which no gateway can do without.
+ * The Workers that a gateway is held against: one that does nothing, one that only calls fetch, and one that makes the calls which no
+ * gateway can do without.
  */
 import { join } from "node:path"
 import { ROOT } from "./worker.ts"
 import { startBareWorker, type RunningWorker } from "./workerd.ts"
 
-/** What each of them does. */
+/** What those do that answer for an origin. */
 export const FLOORS = {
   "pass-through": "fetch only",
   essentials: "the calls of the platform that a gateway cannot do without; no rule",
@@ -13,7 +14,7 @@ export const FLOORS = {
 
 /** Starts one in front of an origin. @param directory one of its own */
 export function startFloor(
-  name: keyof typeof FLOORS,
+  name: keyof typeof FLOORS | "empty",
   originUrl: string,
   directory: string,
   v8Flags: readonly string[],

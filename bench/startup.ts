@@ -8,10 +8,11 @@
 import { join } from "node:path"
 import { createPaint, formatTable } from "../cli/terminal.ts"
 import { bundle, gzipBytesOf, groupParts } from "./bundle.ts"
+import { startFloor } from "./floors.ts"
 import { cpuUsOf } from "./process.ts"
 import { median } from "./rounds.ts"
 import { ROOT } from "./worker.ts"
-import { startBareGateway, startBareWorker, type RunningWorker } from "./workerd.ts"
+import { startBareGateway, type RunningWorker } from "./workerd.ts"
 
 /** Added CPU time of each start, microseconds, in the order of the rounds, and the middle of the two that it is between. */
 export interface StartUp {
@@ -53,19 +54,7 @@ export async function measureStartUp(directory: string, rounds: number): Promise
   const gateway: number[] = []
   for (let round = 0; round < rounds; round++) {
     const at = (name: string): string => join(directory, `${name}-${round}`)
-    empty.push(
-      await cpuOfStart(
-        await startBareWorker({
-          entry: join(ROOT, "bench/empty.ts"),
-          variables: {},
-          objects: {},
-          queues: [],
-          compatibilityFlags: [],
-          directory: at("empty"),
-          v8Flags: [],
-        }),
-      ),
-    )
+    empty.push(await cpuOfStart(await startFloor("empty", "", at("empty"), [])))
     gateway.push(await cpuOfStart(await startBareGateway({}, at("gateway"), { v8Flags: [] })))
   }
   return {

@@ -8,24 +8,12 @@ import { mintAssertionKey } from "../cli/assertion-keys.ts"
 import { mintRecordKey } from "../cli/record-keys.ts"
 import { startAlternatives } from "./alternatives.ts"
 import { FLOORS, startFloor } from "./floors.ts"
-import { runSlice, type Slice } from "./load.ts"
+import { runSlice } from "./load.ts"
 import { plainGateway, startOrigin } from "./parties.ts"
-import { memoryBytesOf } from "./process.ts"
-import { countErrors, median, printRows, runRounds, type RoundsOptions } from "./rounds.ts"
+import { runRounds, type RoundsOptions } from "./rounds.ts"
+import { reportTargets, type Target } from "./target.ts"
 import { requestFields } from "./worker.ts"
 import { startBareGateway } from "./workerd.ts"
-
-/** Something to measure that runs: where it listens, and whose CPU time counts. */
-export interface Target {
-  readonly name: string
-  /** What it does, and what not. */
-  readonly does: string
-  readonly port: number
-  readonly pid: number
-  /** True: each request posts 200 octets under a key of its own. */
-  readonly isKeyed?: boolean
-  close(): Promise<void>
-}
 
 /** Measures and prints all targets. */
 export async function benchTargets(options: RoundsOptions & { readonly alternatives: boolean }): Promise<void> {
@@ -52,7 +40,7 @@ export async function benchTargets(options: RoundsOptions & { readonly alternati
             : runSlice(url, fields, requests, pid)
       }),
     )
-    report(targets, slices, options)
+    reportTargets(targets, slices, "pass-through", options)
   } finally {
     origin.close()
     await Promise.all(targets.map(async (target) => target.close()))
@@ -117,42 +105,4 @@ function variantsFor(originUrl: string, assertionKey: string) {
       overrides: { ...gateway, LIMITS: { standard: { rate: "1000000/s", burst: 100_000 } } },
     },
   ]
-}
-
-function report(
-  targets: readonly Target[],
-  slices: readonly (readonly Slice[])[],
-  options: Omit<RoundsOptions, "directory">,
-): void {
-  const [floor = []] = slices
-  const rows = targets.map(({ does, name, pid }, index) => {
-    const own = slices[index] ?? []
-    const ratios = own.map(({ cpuUs }, round) => cpuUs / (floor[round]?.cpuUs ?? Number.NaN))
-    return {
-      target: name,
-      does,
-      cpuUs: median(own.map(({ cpuUs }) => cpuUs)),
-      ratio: median(ratios),
-      ratioMin: Math.min(...ratios),
-      ratioMax: Math.max(...ratios),
-      p50Ms: median(own.map(({ p50Ms }) => p50Ms)),
-      p99Ms: median(own.map(({ p99Ms }) => p99Ms)),
-      memoryBytes: memoryBytesOf(pid),
-      errors: countErrors(own),
-    }
-  })
-  printRows(options, rows, {
-    heading: ["target", "CPU us/request", "ratio", "p50 ms", "p99 ms", "RSS MiB", "errors", "does"],
-    cellsOf: (row) => [
-      row.target,
-      row.cpuUs.toFixed(0),
-      `${row.ratio.toFixed(2)} [${row.ratioMin.toFixed(2)}-${row.ratioMax.toFixed(2)}]`,
-      row.p50Ms.toFixed(2),
-      row.p99Ms.toFixed(2),
-      (row.memoryBytes / 1_048_576).toFixed(0),
-      String(row.errors),
-      row.does,
-    ],
-    note: "medians, ratio within a round [min-max]",
-  })
 }
