@@ -84,7 +84,7 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
     this.#sql.exec(SCHEMA)
     this.#outbox = new Outbox(this.#sql, env.EVENTS, "audit")
     // An alarm that the platform has given up on: whoever wakes the object wakes its delivery.
-    if (this.#firstSeq() !== undefined) ctx.waitUntil(this.#arm(Date.now() + AUDIT_DELIVERY_MS).catch(logArmFailure))
+    if (this.#isWaiting()) ctx.waitUntil(this.#arm(Date.now() + AUDIT_DELIVERY_MS).catch(logArmFailure))
   }
 
   /**
@@ -111,7 +111,7 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
 
   /** Sees to it that what waits is delivered, although the platform may have given up on its alarm. The daily round of clients calls it. */
   async wake(): Promise<void> {
-    if (this.#firstSeq() !== undefined) await this.#arm(Date.now() + AUDIT_DELIVERY_MS)
+    if (this.#isWaiting()) await this.#arm(Date.now() + AUDIT_DELIVERY_MS)
   }
 
   /** Delivers what is due. It may come late, early, twice or never. */
@@ -289,6 +289,11 @@ export abstract class AuditTrailObject extends DurableObject<Env> {
 
   #firstSeq(): number | undefined {
     return this.#sql.exec<{ seq: number }>("SELECT seq FROM records ORDER BY seq LIMIT 1").toArray()[0]?.seq
+  }
+
+  /** Whether anything waits for a sink, or for the queue. */
+  #isWaiting(): boolean {
+    return this.#firstSeq() !== undefined || this.#outbox.hasWaiting
   }
 
   #waitingAfter(seq: number, max = AUDIT_BATCH_MAX): readonly WaitingLine[] {

@@ -400,6 +400,15 @@ describe("a trail that does not reach its sinks", () => {
     ])
   })
 
+  test("has an alarm again from the daily round while the queue lacks what was told", async () => {
+    await runInDurableObject(trailObject(name), (_, { storage }) => {
+      storage.sql.exec("INSERT INTO outbox (record) VALUES ('{}')")
+      return storage.deleteAlarm()
+    })
+    await trailObject(name).wake()
+    expect(await alarmOf(name)).not.toBeNull()
+  })
+
   test("is not told of again by a new instance", async () => {
     useSinks("503")
     await append(draft("a"))
