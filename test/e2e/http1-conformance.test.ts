@@ -135,7 +135,10 @@ beforeAll(async () => {
         log_flush: "10ms",
         assertion: { issuer: "https://localhost", keys: ["ASSERTION_KEY"] },
       },
-      ORIGINS: { bank: { url: "http://127.0.0.1:9000" }, raw: { url: origin.url, client_cert: "both", timeout: "2s" } },
+      ORIGINS: {
+        bank: { url: "http://127.0.0.1:9000" },
+        raw: { url: origin.url, client_cert: "both", timeout: "15s" },
+      },
       LIMITS: { standard: { rate: "1000/s", burst: 1_000 }, payments: { rate: "1000/s", burst: 1_000 } },
       ROUTES: [{ prefix: "/", origin: "raw", limits: "standard" }],
     },
@@ -155,7 +158,10 @@ async function play({ id, client_request, upstream_response = OK }: Case) {
   origin.requests.length = 0
   origin.serve = (_, socket) => void socket.end(answer)
   const request = id === "HOST-04" ? "GET / HTTP/1.1\r\nHost: b.test\r\n\r\n" : client_request
-  const received = await sendTls(road, request.replace("<own pseudonym>", "sekisho"), { servername: HOST, idleMs: 400 })
+  const received = await sendTls(road, request.replace("<own pseudonym>", "sekisho"), {
+    servername: HOST,
+    idleMs: 3_000,
+  })
   return { received, seen: [...origin.requests] }
 }
 
@@ -227,7 +233,7 @@ describe.skipIf(vectors === undefined)("Http11Probe through edge and Worker (SEK
       const head = `HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n\r\n`
       socket.write(Buffer.concat([octets(head), method === "HEAD" ? Buffer.alloc(0) : body]))
     }
-    const received = await sendTls(road, payloadOf(vector), { servername: HOST, idleMs: 250 })
+    const received = await sendTls(road, payloadOf(vector), { servername: HOST, idleMs: 3_000 })
     const status = received.status === 0 ? undefined : received.status
     const [request, ...more] = origin.requests
     // What is refused reaches no origin, what is answered was one request, and OPTIONS * is the edge's own to answer.

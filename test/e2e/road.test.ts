@@ -8,7 +8,16 @@ import { once } from "node:events"
 import { Agent, request as startRequest } from "node:https"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { AMBIGUOUS_TARGETS } from "./ambiguous-targets.ts"
-import { readAnswer, startOrigin, startRoad, type Answer, type Certificate, type Origin, type Road } from "./road.ts"
+import {
+  readAnswer,
+  readFirstChunk,
+  startOrigin,
+  startRoad,
+  type Answer,
+  type Certificate,
+  type Origin,
+  type Road,
+} from "./road.ts"
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 const CLIENTS = [
@@ -377,11 +386,11 @@ describe("answers", () => {
       headers: { Host: "localhost" },
       agent: false,
     })
+    const firstChunk = readFirstChunk(outgoing)
     const answered = readAnswer(outgoing.end())
     const [, response] = await arrival
     response.write("first ")
-    const [incoming] = (await once(outgoing, "response")) as [NodeJS.ReadableStream]
-    const [chunk] = (await once(incoming, "data")) as [Buffer]
+    const chunk = await firstChunk
     response.end("last")
     expect(chunk.toString()).toBe("first ")
     expect((await answered).body).toBe("first last")

@@ -207,6 +207,14 @@ export function readAnswer(outgoing: ReturnType<typeof startRequest>): Promise<A
   })
 }
 
+/**
+ * Waits for the first octets of an answer's content. It listens from within the event that begins the answer: header and
+ * content may come in one read, and a listener that a promise attaches afterwards would miss them.
+ */
+export function readFirstChunk(outgoing: ReturnType<typeof startRequest>): Promise<Buffer> {
+  return new Promise((done) => outgoing.once("response", (incoming) => incoming.once("data", done)))
+}
+
 function parseWire(text: string): WireAnswer {
   const [head = "", ...rest] = text.split("\r\n\r\n")
   const body = rest.join("\r\n\r\n")
