@@ -24,8 +24,13 @@ export const BUNDLE_GZIP_BYTES_MAX = 120 * 1_024
  * Bundles a module with its handlers as wrangler does.
  *
  * @param plugins what is to be put in the place of sources
+ * @param format `iife`: as one expression without imports and exports, to be put into other code
  */
-export async function bundle(entry: string, plugins: readonly Plugin[] = []): Promise<Bundle> {
+export async function bundle(
+  entry: string,
+  plugins: readonly Plugin[] = [],
+  format: "esm" | "iife" = "esm",
+): Promise<Bundle> {
   const { metafile, outputFiles } = await build({
     absWorkingDir: ROOT,
     entryPoints: [entry],
@@ -33,7 +38,7 @@ export async function bundle(entry: string, plugins: readonly Plugin[] = []): Pr
     write: false,
     minify: true,
     metafile: true,
-    format: "esm",
+    format,
     target: "es2024",
     conditions: ["workerd", "worker", "browser"],
     external: ["cloudflare:*", "node:*"],

@@ -1,6 +1,5 @@
 /**
- * The Workers that a gateway is held against: one that does nothing, one that only calls fetch, and one that makes the calls which no
- * gateway can do without.
+ * The Workers that a gateway is held against: one that only calls fetch, and one that makes the calls which no gateway can do without.
  */
 import { join } from "node:path"
 import { ROOT } from "./worker.ts"
@@ -14,7 +13,7 @@ export const FLOORS = {
 
 /** Starts one in front of an origin. @param directory one of its own */
 export function startFloor(
-  name: keyof typeof FLOORS | "empty",
+  name: keyof typeof FLOORS,
   originUrl: string,
   directory: string,
   v8Flags: readonly string[],

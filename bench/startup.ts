@@ -1,23 +1,35 @@
 /**
- * What it takes to start: octets of the bundle, the largest parts of it, and the CPU time of workerd from its beginning to the
- * first answer, less that of a Worker that does nothing, in turns.
+ * What it takes to start: octets of the bundle, the largest parts of it, and the CPU time of workerd up to the moment at which it takes
+ * connections, in turns with Workers that are less.
  *
- * The difference is of compiling and running the modules, of reading the configuration of wrangler.toml, and of the first
- * request. V8 runs as it does by itself here: with collections at fixed points a start would cost more than it does anywhere.
+ * Each of them is the one before and something more: a Worker that does nothing; one with the gateway's objects and queue; one that has
+ * the gateway's code beside them and runs none of it; the gateway. So the first three are what no gateway of that size is spared, and
+ * the last step is running its modules and reading the configuration of wrangler.toml. The first answer is counted by itself. V8
+ * runs as it does by itself here: with collections at fixed points a start would cost more than it does anywhere.
  */
+import { mkdir, writeFile } from "node:fs/promises"
 import { join } from "node:path"
+import { setTimeout as delay } from "node:timers/promises"
 import { createPaint, formatTable } from "../cli/terminal.ts"
 import { bundle, gzipBytesOf, groupParts } from "./bundle.ts"
-import { startFloor } from "./floors.ts"
 import { cpuUsOf } from "./process.ts"
 import { median } from "./rounds.ts"
 import { ROOT } from "./worker.ts"
-import { startBareGateway, type RunningWorker } from "./workerd.ts"
+import { describeGateway, startBareWorker, type BareWorker, type RunningWorker } from "./workerd.ts"
 
-/** Added CPU time of each start, microseconds, in the order of the rounds, and the middle of the two that it is between. */
+/** CPU time of workerd, microseconds: medians of the rounds, but for {@link addedUs}. */
 export interface StartUp {
+  /** A Worker that does nothing. */
   readonly emptyUs: number
-  readonly gatewayUs: number
+  /** One with the gateway's objects and queue. */
+  readonly boundUs: number
+  /** The same with the gateway's code, of which nothing runs. */
+  readonly parsedUs: number
+  /** The gateway. */
+  readonly startedUs: number
+  /** The gateway once it has answered for the first time. */
+  readonly answeredUs: number
+  /** What the gateway took beyond the Worker that does nothing, in the order of the rounds. */
   readonly addedUs: readonly number[]
 }
 
@@ -30,6 +42,9 @@ export interface StartUpOptions {
 }
 
 const PARTS_SHOWN = 12
+/** A process is at rest that has used less than this of the time before. */
+const RESTING_US = 500
+const REST_MS = 50
 
 /** Measures and prints size, parts and start. */
 export async function benchStartUp({ directory, json, rounds }: StartUpOptions): Promise<void> {
@@ -48,35 +63,87 @@ export async function benchStartUp({ directory, json, rounds }: StartUpOptions):
   console.log(`  start:  ${formatStartUp(start)}\n`)
 }
 
-/** Starts both Workers as often as there are rounds, one after the other. */
+/** Starts all of them as often as there are rounds, one after the other. */
 export async function measureStartUp(directory: string, rounds: number): Promise<StartUp> {
-  const empty: number[] = []
-  const gateway: number[] = []
+  const gateway = describeGateway()
+  const bound = { ...gateway, entry: await writeShell(join(directory, "bound"), gateway, "") }
+  const { code } = await bundle(gateway.entry, [], "iife")
+  const parsed = { ...gateway, entry: await writeShell(join(directory, "parsed"), gateway, code) }
+  const empty = { ...gateway, entry: join(ROOT, "bench/empty.ts"), objects: {}, queues: [], variables: {} }
+  const starts = []
   for (let round = 0; round < rounds; round++) {
-    const at = (name: string): string => join(directory, `${name}-${round}`)
-    empty.push(await cpuOfStart(await startFloor("empty", "", at("empty"), [])))
-    gateway.push(await cpuOfStart(await startBareGateway({}, at("gateway"), { v8Flags: [] })))
+    const start = async (name: string, worker: Omit<BareWorker, "directory">): Promise<CpuOfStart> =>
+      cpuOfStart(await startBareWorker({ ...worker, v8Flags: [], directory: join(directory, `${name}-${round}`) }))
+    starts.push({
+      empty: await start("empty", empty),
+      bound: await start("bound", bound),
+      parsed: await start("parsed", parsed),
+      gateway: await start("gateway", gateway),
+    })
   }
   return {
-    emptyUs: median(empty),
-    gatewayUs: median(gateway),
-    addedUs: gateway.map((us, round) => us - (empty[round] ?? Number.NaN)),
+    emptyUs: median(starts.map(({ empty: { startedUs } }) => startedUs)),
+    boundUs: median(starts.map(({ bound: { startedUs } }) => startedUs)),
+    parsedUs: median(starts.map(({ parsed: { startedUs } }) => startedUs)),
+    startedUs: median(starts.map(({ gateway: { startedUs } }) => startedUs)),
+    answeredUs: median(starts.map(({ gateway: { answeredUs } }) => answeredUs)),
+    addedUs: starts.map((round) => round.gateway.startedUs - round.empty.startedUs),
   }
 }
 
 /** Returns the figures of a start as one line. */
-export function formatStartUp({ addedUs, emptyUs, gatewayUs }: StartUp): string {
+export function formatStartUp({ addedUs, answeredUs, boundUs, emptyUs, parsedUs, startedUs }: StartUp): string {
   const ms = (us: number): string => (us / 1_000).toFixed(0)
-  return `${ms(median(addedUs))} ms [${ms(Math.min(...addedUs))} to ${ms(Math.max(...addedUs))}] of CPU added to workerd up to the first answer: ${ms(gatewayUs)} in place of ${ms(emptyUs)}`
+  const range = `${ms(median(addedUs))} ms [${ms(Math.min(...addedUs))} to ${ms(Math.max(...addedUs))}]`
+  const steps = `${ms(boundUs - emptyUs)} for objects and queue, ${ms(parsedUs - boundUs)} to parse the code, ${ms(startedUs - parsedUs)} to run it`
+  return `${range} of CPU beyond a Worker that does nothing: ${steps}; ${ms(answeredUs - startedUs)} more up to the first answer`
 }
 
-async function cpuOfStart(worker: RunningWorker): Promise<number> {
+/**
+ * Writes a Worker that has the gateway's classes of objects and does nothing, and returns where.
+ *
+ * @param code what it holds beside that, in a function that nobody calls
+ */
+async function writeShell(directory: string, { objects }: Pick<BareWorker, "objects">, code: string): Promise<string> {
+  const classes = [...new Set(Object.values(objects))].map((name) => `export class ${name} extends DurableObject {}`)
+  const entry = join(directory, "shell.js")
+  await mkdir(directory, { recursive: true })
+  await writeFile(
+    entry,
+    [
+      'import { DurableObject } from "cloudflare:workers"',
+      ...classes,
+      ...(code === "" ? [] : [`globalThis.unused = function (require) {${code}}`]),
+      'export default { fetch: () => new Response("ok") }',
+    ].join("\n"),
+  )
+  return entry
+}
+
+/** CPU time since workerd began, microseconds: up to when it takes connections, and up to its first answer. */
+interface CpuOfStart {
+  readonly startedUs: number
+  readonly answeredUs: number
+}
+
+async function cpuOfStart(worker: RunningWorker): Promise<CpuOfStart> {
   try {
+    const startedUs = await settledCpuUs(worker.pid)
     const answer = await fetch(`http://localhost:${worker.port}/healthz`)
     await answer.text()
     if (answer.status !== 200) throw new Error(`The Worker answered ${answer.status} to its first request`)
-    return cpuUsOf(worker.pid)
+    return { startedUs, answeredUs: cpuUsOf(worker.pid) }
   } finally {
     await worker.close()
+  }
+}
+
+/** Returns the CPU time of a process once it has come to rest: compilers work on behind the start. */
+async function settledCpuUs(pid: number): Promise<number> {
+  for (let us = cpuUsOf(pid); ;) {
+    await delay(REST_MS)
+    const laterUs = cpuUsOf(pid)
+    if (laterUs - us < RESTING_US) return laterUs
+    us = laterUs
   }
 }

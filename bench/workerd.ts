@@ -104,16 +104,19 @@ export async function startBareGateway(
   directory: string,
   settings: RunSettings = {},
 ): Promise<RunningWorker> {
+  return startBareWorker({ ...describeGateway(overrides), directory, ...settings })
+}
+
+/** Returns the gateway as {@link startBareGateway} starts it. */
+export function describeGateway(overrides: Readonly<Record<string, unknown>> = {}): Omit<BareWorker, "directory"> {
   const { objectBindings, queueProducers, vars } = readEnvironment(join(ROOT, "wrangler.toml"), undefined)
-  return startBareWorker({
+  return {
     entry: join(ROOT, "src/index.ts"),
     variables: { ...vars, ...overrides },
     objects: Object.fromEntries(objectBindings.map(({ class_name: className, name }) => [name, className])),
     queues: queueProducers.map(({ binding }) => binding),
     compatibilityFlags: ["enable_request_signal"],
-    directory,
-    ...settings,
-  })
+  }
 }
 
 /** How much of what workerd says is kept for the case that it does not start. */

@@ -9,6 +9,7 @@
 import * as v from "valibot"
 import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT, IDEMPOTENCY_TTL_MS_DEFAULT } from "../core/bounds.ts"
 import { compileClientIndex } from "../core/identity.ts"
+import { murmur3 } from "../core/murmur3.ts"
 import { compileHosts } from "../core/virtual-host.ts"
 import type { Config } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
@@ -153,7 +154,7 @@ export function loadConfig(environment: Readonly<Record<string, unknown>>): Conf
   return {
     ok: true,
     config: deepFreeze({
-      version: fingerprintOf(variables),
+      version: versionOf(variables),
       hosts: new Set(gateway.hosts),
       via: gateway.via ?? "sekisho",
       logsToConsole: gateway.console ?? true,
@@ -202,13 +203,12 @@ function formatPath(path: readonly { readonly key?: unknown }[] | undefined): st
   return (path ?? []).map(({ key }) => (typeof key === "number" ? `[${key}]` : `.${String(key)}`)).join("")
 }
 
-/** 64-bit FNV-1a over the variables: tells versions apart in logs. Not a security measure. */
-function fingerprintOf(variables: ReadonlyMap<string, unknown>): string {
-  let hash = 0xcbf29ce484222325n
-  for (const char of JSON.stringify([...variables].toSorted(([a], [b]) => (a < b ? -1 : 1)))) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(char.codePointAt(0) ?? 0)) * 0x100000001b3n)
-  }
-  return hash.toString(16).padStart(16, "0")
+/** Tells versions apart in logs, in 16 digits of hex. Not a security measure. */
+function versionOf(variables: ReadonlyMap<string, unknown>): string {
+  const text = JSON.stringify([...variables].toSorted(([a], [b]) => (a < b ? -1 : 1)))
+  const units = Uint16Array.from({ length: text.length }, (_, index) => text.charCodeAt(index))
+  const octets = new Uint8Array(units.buffer)
+  return [0, 1].map((seed) => murmur3(octets, seed).toString(16).padStart(8, "0")).join("")
 }
 
 /** Freezes tables and arrays all the way down; maps and sets are read-only by type. */
