@@ -9,7 +9,8 @@ import { refuse } from "./reply.ts"
 
 /** Returns the application that lets every request through these stages, in their order. */
 export function createStagedApplication(stages: readonly StageHandler[]): Hono<GatewayEnv> {
-  const application = new HonoBase<GatewayEnv>({ router: createOnlyRoute() })
+  // Nor is there a path to find for it: the stages read the target by rules of their own.
+  const application = new HonoBase<GatewayEnv>({ router: createOnlyRoute(), getPath: () => "/" })
   const handle = chain(stages)
   application.all("*", async (c) => {
     await handle(c)
@@ -52,13 +53,18 @@ function chain(stages: readonly StageHandler[]): (c: GatewayContext) => Promise<
   )
 }
 
-/** Takes what a stage answers, or what it throws. */
-async function settle(c: GatewayContext, answer: ReturnType<StageHandler>): Promise<void> {
-  try {
-    const response = await answer
-    if (response !== undefined && !c.finalized) c.res = response
-  } catch (error) {
+/** Takes what a stage answers, or what it throws, with no more promises than it takes. */
+function settle(c: GatewayContext, answer: ReturnType<StageHandler>): Promise<void> {
+  const fail = (error: unknown): void => {
     if (!(error instanceof Error)) throw error
     c.res = refuse(c, "internal-error", { reason: `${error.name}: ${error.message}` })
   }
+  const take = (response: Response | void): void => {
+    try {
+      if (response !== undefined && !c.finalized) c.res = response
+    } catch (error) {
+      fail(error)
+    }
+  }
+  return answer instanceof Promise ? answer.then(take, fail) : Promise.resolve(answer).then(take)
 }

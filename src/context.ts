@@ -11,6 +11,7 @@ import type { Outcome } from "./core/event.ts"
 import type { AssertionClaims } from "./core/gateway-assertion.ts"
 import type { KeyedRequest } from "./core/idempotency-key.ts"
 import type { IdempotencyOutcome, KeyIdentity } from "./core/idempotency-ledger.ts"
+import type { ReceivedFields } from "./core/header-section.ts"
 import type { IdentityDecision } from "./core/identity.ts"
 import type { GaugeName } from "./core/metric-catalogue.ts"
 import type { Tally } from "./core/metrics.ts"
@@ -32,6 +33,8 @@ export interface Exchange {
   /** Set while the trace is sampled and some sink takes spans. */
   spans?: SpanCollector | undefined
   outcome: Outcome
+  /** The header section of the request, read once. */
+  received?: ReceivedFields
   host?: string
   path?: string
   /** Raw query with its "?", or "". */

@@ -4,7 +4,7 @@
 import type { AdminRoom } from "../config/config.ts"
 import type { StageHandler } from "../context.ts"
 import { isOwnPage } from "../core/admin.ts"
-import { findHeaderFault } from "../core/header-section.ts"
+import { readHeaderSection } from "../core/header-section.ts"
 import { decideTarget } from "../core/target.ts"
 import { refuse } from "../reply.ts"
 
@@ -12,12 +12,12 @@ import { refuse } from "../reply.ts"
 export function createAdminTargetStage({ hosts }: AdminRoom): StageHandler {
   return async function adminTarget(c, next) {
     const { headers, url } = c.req.raw
-    const fault = findHeaderFault(headers)
-    if (fault !== undefined) return refuse(c, fault.code, { reason: fault.reason })
-    const hostField = headers.get("host")
+    const section = readHeaderSection(headers)
+    if (!section.ok) return refuse(c, section.code, { reason: section.reason })
+    const hostField = section.fields.get("host") ?? null
     const decision = decideTarget({ hostField, url }, hosts)
     if (!decision.ok) return refuse(c, decision.code, { reason: decision.reason })
-    if (!isOwnPage(headers.get("origin"), hostField ?? "")) {
+    if (!isOwnPage(section.fields.get("origin") ?? null, hostField ?? "")) {
       return refuse(c, "origin-not-allowed", { reason: "admin_of_another_page" })
     }
     const exchange = c.get("exchange")

@@ -17,6 +17,8 @@ import { createRevocationVerdicts } from "../gate/revocation-verdicts.ts"
 import { remember } from "../memory.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
 
+type Presented = Extract<ReturnType<typeof decidePresented>, { readonly ok: true }>
+
 interface Leaf extends LeafDigests {
   readonly facts: X509Facts | undefined
 }
@@ -27,39 +29,75 @@ export function createCertificateStage(gateway: Gateway): StageHandler {
   const leaves = new Map<string, Leaf>()
   const verdicts = createRevocationVerdicts(gateway)
   const checkAssertion = trust.kind === "edge" ? createAssertionCheck(trust.key, nowMs) : undefined
-  return async function certificate(c, next) {
-    const exchange = c.get("exchange")
-    if (!required(exchange.route, "route").needsClientCertificate) return next()
+  return function certificate(c, next) {
+    if (!required(c.get("exchange").route, "route").needsClientCertificate) return next()
     const cf: Readonly<Record<string, unknown>> | undefined = c.req.raw.cf
-    if (checkAssertion !== undefined) {
-      const assertion = await checkAssertion(c, cf)
-      if (!assertion.accepted) return refuse(c, "edge-assertion-invalid", { reason: assertion.reason })
-      exchange.requestId = assertion.requestId
-    }
+    return checkAssertion === undefined ? admit(c, next, cf) : admitAsserted(c, next, cf, checkAssertion)
+  }
+
+  /** Admits what the local edge vouches for. */
+  async function admitAsserted(
+    c: GatewayContext,
+    next: () => Promise<void>,
+    cf: Readonly<Record<string, unknown>> | undefined,
+    check: ReturnType<typeof createAssertionCheck>,
+  ): Promise<Response | void> {
+    const assertion = await check(c, cf)
+    if (!assertion.accepted) return refuse(c, "edge-assertion-invalid", { reason: assertion.reason })
+    c.get("exchange").requestId = assertion.requestId
+    return admit(c, next, cf)
+  }
+
+  function admit(
+    c: GatewayContext,
+    next: () => Promise<void>,
+    cf: Readonly<Record<string, unknown>> | undefined,
+  ): Response | Promise<Response | void> {
     const presented = decidePresented(cf?.["tlsClientAuth"])
     if (!presented.ok) return refuse(c, presented.code, presented)
     // Without a platform that says so, whoever reaches this port writes request.cf.
     if (trust.kind === "nobody") return refuse(c, "edge-assertion-invalid", { reason: "platform_not_declared" })
-    const leaf = leaves.get(presented.rfc9440) ?? (await readLeaf(presented.rfc9440))
+    const known = leaves.get(presented.rfc9440)
+    // A leaf that is known costs no wait.
+    return known === undefined
+      ? readLeaf(presented.rfc9440).then((leaf) => admitLeaf(c, next, presented, leaf))
+      : admitLeaf(c, next, presented, known)
+  }
+
+  function admitLeaf(
+    c: GatewayContext,
+    next: () => Promise<void>,
+    presented: Presented,
+    leaf: Leaf,
+  ): Response | Promise<Response | void> {
     const decision = decideLeaf(presented, leaf.facts, leaf, nowMs())
     if (!decision.ok) return refuse(c, decision.code, decision)
+    const { certificate } = decision
     // Only accepted ones, so that strangers cannot push clients out.
     remember(leaves, presented.rfc9440, leaf, CERTIFICATE_CACHE_ENTRIES_MAX)
     const issuer = leaf.facts === undefined ? undefined : findIssuer(config.issuers, presented.issuerSki, leaf.facts)
-    if (issuer !== undefined) {
-      const { serial } = decision.certificate
-      if (issuer.revokedSerials.has(serial))
-        return refuse(c, "client-cert-invalid", { reason: "cert_revoked_by_configuration" })
-      if (issuer.crl !== undefined) {
-        const { source, whenUnknown } = issuer.crl
-        const revocation = decideRevocation(await verdicts.ask(c, serial, source), whenUnknown)
-        if (!revocation.ok) return refuseUnlisted(c, revocation)
-        if (revocation.unknown !== undefined) exchange.revocationUnknown = revocation.unknown
-      }
+    if (issuer?.revokedSerials.has(certificate.serial) === true)
+      return refuse(c, "client-cert-invalid", { reason: "cert_revoked_by_configuration" })
+    const hold = (): Promise<void> => {
+      const exchange = c.get("exchange")
+      exchange.certificate = certificate
+      exchange.rechecks?.push({ ask: () => recheck(c, certificate, issuer) })
+      return next()
     }
-    exchange.certificate = decision.certificate
-    exchange.rechecks?.push({ ask: () => recheck(c, decision.certificate, issuer) })
-    return next()
+    return issuer?.crl === undefined ? hold() : admitListed(c, hold, certificate.serial, issuer.crl)
+  }
+
+  /** Admits a certificate of a CA whose list of revoked ones the gateway reads by itself. */
+  async function admitListed(
+    c: GatewayContext,
+    hold: () => Promise<void>,
+    serial: string,
+    { source, whenUnknown }: NonNullable<Issuer["crl"]>,
+  ): Promise<Response | void> {
+    const revocation = decideRevocation(await verdicts.ask(c, serial, source), whenUnknown)
+    if (!revocation.ok) return refuseUnlisted(c, revocation)
+    if (revocation.unknown !== undefined) c.get("exchange").revocationUnknown = revocation.unknown
+    return hold()
   }
 
   /** Whether the certificate of an open socket still holds. That nobody knows is not its end where the operator says so. */

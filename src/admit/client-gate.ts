@@ -58,14 +58,9 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
   const gateOf = createGateCache()
   const mintId = (): string => formatHex(fillRandom(new Uint8Array(16)))
 
-  return async function clientGate(c, next) {
-    const exchange = c.get("exchange")
-    if (exchange.client === undefined) return next()
-    const route = required(exchange.route, "route")
-    const { client } = exchange
-    await pass(c, route, client, next)
-    if (exchange.outcome === "refused" && exchange.problem !== undefined) stopped.add(c, client.id, exchange.problem)
-    return undefined
+  return function clientGate(c, next) {
+    const { client, route } = c.get("exchange")
+    return client === undefined ? next() : pass(c, required(route, "route"), client, next)
   }
 
   async function pass(
@@ -78,21 +73,25 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
     const gate = gateOf(route, client)
     // Minted here: under ids that callers may choose, all their requests would share one place and one outcome.
     const id = gate.isLent && gate.own.length + gate.keyed.length === 0 ? "" : mintId()
-    const isSoft = noteHealth(c, route) && route.isSoft
+    const askedMs = nowMs()
+    const isSoft = noteHealth(c, route, askedMs) && route.isSoft
     // Past its limits a client is told so from memory, without a word to its guards: a request that passes all the same asks.
     const isLent = gate.isLent && (!isSoft || gate.own.length === 0)
-    const askedMs = nowMs()
-    const asked = isLent
-      ? await leases.decide(c, gate.subject, route.cost)
-      : await askObject(c, isSoft ? softened(gate) : gate, { id, cost: route.cost })
-    noteGateSpan(exchange.spans, asked, askedMs, nowMs())
+    const asking = isLent
+      ? leases.decide(c, gate.subject, route.cost)
+      : askObject(c, isSoft ? softened(gate) : gate, { id, cost: route.cost })
+    // What the isolate knows by itself costs no wait.
+    const asked = "then" in asking ? await asking : asking
+    if (exchange.spans !== undefined) noteGateSpan(exchange.spans, asked, askedMs, nowMs())
     const verdict = isSoft ? softenVerdict(gate.limits, asked) : asked
     exchange.gate = verdict
     const passed = verdict.standings.flatMap((standing) => {
       const guard = gate.own.find(({ name }) => name === standing.name)
       return guard === undefined ? [] : [passedGuard(guard, gate.subject, standing)]
     })
-    const refusal = verdict.refusal ?? (await askKeyed(c, gate, { id, clientId: client.id }, passed))
+    const refusal =
+      verdict.refusal ??
+      (gate.keyed.length === 0 ? undefined : await askKeyed(c, gate, { id, clientId: client.id }, passed))
     const holdsPlace = gate.takesPlace && asked.refusal === undefined
     const giveBack = (): void =>
       c.executionCtx.waitUntil(objects.call(c, client.id, async (object) => object.release(id)))
@@ -114,6 +113,7 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
       if (outcomes.verdictHeader !== null) c.res.headers.delete(outcomes.verdictHeader)
     }
     setFields(c, verdict, config.hasLegacyFields)
+    if (exchange.outcome === "refused" && exchange.problem !== undefined) stopped.add(c, client.id, exchange.problem)
   }
 
   async function askObject(
@@ -159,7 +159,8 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
       const verdict = isLendableGuard(guard)
         ? await leases.decide(c, subject, 1)
         : await askObject(c, { ...gate, subject, takesPlace: false }, { id, cost: 1 })
-      noteGateSpan(c.get("exchange").spans, verdict, askedMs, nowMs())
+      const { spans } = c.get("exchange")
+      if (spans !== undefined) noteGateSpan(spans, verdict, askedMs, nowMs())
       if (verdict.refusal !== undefined) return verdict.refusal
       const [standing] = verdict.standings
       if (standing !== undefined) passed.push(passedGuard(guard, subject, standing))
@@ -194,8 +195,8 @@ export function createClientGateStage(gateway: Gateway, objects: ClientObjects):
   }
 
   /** Returns whether the origin of the route answers badly too often, and puts that on the record. */
-  function noteHealth(c: GatewayContext, { action }: Route): boolean {
-    if (action.kind !== "forward" || !originHealth.isUnhealthy(action.origin.name, nowMs())) return false
+  function noteHealth(c: GatewayContext, { action }: Route, atMs: number): boolean {
+    if (action.kind !== "forward" || !originHealth.isUnhealthy(action.origin.name, atMs)) return false
     c.get("exchange").originUnhealthy = true
     return true
   }
@@ -273,11 +274,13 @@ function refuseBy(c: GatewayContext, route: Route, refusal: GateRefusal): Respon
 }
 
 function setFields(c: GatewayContext, { policies, shadowed, softened }: GateVerdict, hasLegacyFields: boolean): void {
-  const fields = {
-    "RateLimit-Policy": formatRateLimitPolicy(policies),
-    RateLimit: formatRateLimit(policies),
-    "RateLimit-Shadow": formatRateLimitShadow([...shadowed, ...softened].toSorted()),
+  const { headers } = c.res
+  const set = (name: string, value: string | undefined): void => {
+    if (value !== undefined) headers.set(name, value)
   }
-  for (const [name, value] of Object.entries(fields)) if (value !== undefined) c.res.headers.set(name, value)
-  if (hasLegacyFields) for (const [name, value] of formatLegacyFields(policies)) c.res.headers.set(name, value)
+  set("RateLimit-Policy", formatRateLimitPolicy(policies))
+  set("RateLimit", formatRateLimit(policies))
+  if (shadowed.length + softened.length > 0)
+    set("RateLimit-Shadow", formatRateLimitShadow([...shadowed, ...softened].toSorted()))
+  if (hasLegacyFields) for (const [name, value] of formatLegacyFields(policies)) set(name, value)
 }

@@ -37,19 +37,20 @@ export function createRouteStage({ config }: Gateway): StageHandler {
 
 /** Notes that a request asks for a WebSocket. Whether it gets one is decided last: every stage has to let it pass first. */
 function noteUpgrade(c: GatewayContext, { action }: Route): void {
-  const { cf, headers, method } = c.req.raw
-  const upgrade = headers.get("upgrade")
-  if (upgrade === null) return
+  const received = required(c.get("exchange").received, "received")
+  const upgrade = received.get("upgrade")
+  if (upgrade === undefined) return
+  const { cf, method } = c.req.raw
   const httpProtocol: unknown = cf?.["httpProtocol"]
   const decision = decideUpgrade(
     {
       method,
       httpProtocol: typeof httpProtocol === "string" ? httpProtocol : undefined,
       upgrade,
-      version: headers.get("sec-websocket-version"),
-      key: headers.get("sec-websocket-key"),
-      protocols: headers.get("sec-websocket-protocol"),
-      hasContent: headers.has("transfer-encoding") || (headers.get("content-length") ?? "0") !== "0",
+      version: received.get("sec-websocket-version") ?? null,
+      key: received.get("sec-websocket-key") ?? null,
+      protocols: received.get("sec-websocket-protocol") ?? null,
+      hasContent: received.has("transfer-encoding") || (received.get("content-length") ?? "0") !== "0",
     },
     action.kind === "forward" ? action.webSocket : undefined,
   )

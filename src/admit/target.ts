@@ -7,7 +7,7 @@
  */
 import type { Gateway, StageHandler } from "../context.ts"
 import { isLoop } from "../core/forwarding.ts"
-import { findHeaderFault } from "../core/header-section.ts"
+import { readHeaderSection } from "../core/header-section.ts"
 import { decideTarget } from "../core/target.ts"
 import { refuse } from "../reply.ts"
 
@@ -16,14 +16,17 @@ export function createTargetStage({ config }: Gateway): StageHandler {
   return function target(c, next) {
     const exchange = c.get("exchange")
     const { headers, url } = c.req.raw
-    const fault = findHeaderFault(headers)
-    if (fault !== undefined) return refuse(c, fault.code, { reason: fault.reason })
-    const decision = decideTarget({ hostField: headers.get("host"), url }, config.hosts)
+    const section = readHeaderSection(headers)
+    if (!section.ok) return refuse(c, section.code, { reason: section.reason })
+    const { fields } = section
+    const decision = decideTarget({ hostField: fields.get("host") ?? null, url }, config.hosts)
     if (!decision.ok) return refuse(c, decision.code, { reason: decision.reason })
+    exchange.received = fields
     exchange.host = decision.host
     exchange.path = decision.path
     exchange.query = decision.query
-    if (isLoop(headers.get("via"), config.via)) return refuse(c, "malformed-request", { reason: "forwarding_loop" })
+    if (isLoop(fields.get("via") ?? null, config.via))
+      return refuse(c, "malformed-request", { reason: "forwarding_loop" })
     return next()
   }
 }

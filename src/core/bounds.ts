@@ -105,6 +105,11 @@ export const LIMIT_SETS_MAX = 8
 export const LEASE_ID_LENGTH_MAX = 64
 /** Time zones one isolate keeps a formatter for. Making one takes about a millisecond. */
 export const TIMEZONE_CACHE_ENTRIES_MAX = 100
+/** Addresses of callers of which an isolate remembers how they are written. */
+export const ADDRESSES_REMEMBERED_MAX = 1_000
+/** Field names of which an isolate remembers whether a caller's may be called so, and the longest of them, characters. */
+export const FIELD_NAMES_REMEMBERED_MAX = 1_000
+export const FIELD_NAME_REMEMBERED_LENGTH_MAX = 64
 /** How long an isolate may spend leased tokens, in ms from sending the call. Longer saves hardly any calls, only delays a block. */
 export const TOKEN_LEASE_TTL_MS = 1_000
 /** The same while the client's guard counts failures. */

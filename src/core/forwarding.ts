@@ -8,6 +8,7 @@
  *
  * @see RFC 9110 §7.6.1 (Connection), RFC 7239 (Forwarded), RFC 9440 (Client-Cert)
  */
+import { FIELD_NAME_REMEMBERED_LENGTH_MAX, FIELD_NAMES_REMEMBERED_MAX } from "./bounds.ts"
 import { isHandshakeField } from "./websocket.ts"
 
 /** Fields that belong to one connection, whether or not `Connection` names them. */
@@ -133,8 +134,7 @@ export function isRequestFieldForwarded(
   nominated: ReadonlySet<string>,
   allowed: ReadonlySet<string> | undefined,
 ): boolean {
-  if (!/^[a-z0-9-]+$/.test(name) || isHopByHop(name, nominated) || GATEWAY_FIELDS.has(name)) return false
-  if (isHandshakeField(name) || GATEWAY_FAMILIES.some((family) => name.startsWith(family))) return false
+  if (!isCallersName(name) || isHopByHop(name, nominated)) return false
   return (
     allowed === undefined ||
     allowed.has(name) ||
@@ -142,6 +142,25 @@ export function isRequestFieldForwarded(
     name === "content-type" ||
     name === "host"
   )
+}
+
+/** What {@link isCallersName} has found out. */
+const callersNames = new Map<string, boolean>()
+
+/** Whether a field of this name can be a caller's at all. Callers use the same few names again and again. */
+function isCallersName(name: string): boolean {
+  const known = callersNames.get(name)
+  if (known !== undefined) return known
+  const isCallers =
+    /^[a-z0-9-]+$/.test(name) &&
+    !GATEWAY_FIELDS.has(name) &&
+    !isHandshakeField(name) &&
+    !GATEWAY_FAMILIES.some((family) => name.startsWith(family))
+  if (name.length > FIELD_NAME_REMEMBERED_LENGTH_MAX) return isCallers
+  // Whoever thinks up names only makes this memory begin again.
+  if (callersNames.size >= FIELD_NAMES_REMEMBERED_MAX) callersNames.clear()
+  callersNames.set(name, isCallers)
+  return isCallers
 }
 
 /** Returns true when an origin's field goes on to the caller. `name` is lower case. */
@@ -203,25 +222,24 @@ export interface ForwardedRequest {
  */
 export function gatewayFields(request: ForwardedRequest): readonly (readonly [name: string, value: string])[] {
   const { assertion, clientAddress, clientCertificate, forwardedNode, host, tracestate, xfcc } = request
-  return [
-    ["X-Request-Id", request.requestId],
-    ["X-Client-Id", request.clientId],
-    ...(clientCertificate === undefined ? [] : ([["Client-Cert", clientCertificate]] as const)),
-    ...(xfcc === undefined ? [] : ([["X-Forwarded-Client-Cert", xfcc]] as const)),
-    ...(assertion === undefined ? [] : ([["Gateway-Assertion", assertion]] as const)),
-    ["X-Forwarded-Host", host],
-    ["X-Forwarded-Proto", "https"],
-    ["Forwarded", `${forwardedNode === undefined ? "" : `for=${forwardedNode};`}host="${host}";proto=https`],
-    ...(clientAddress === undefined
-      ? []
-      : ([
-          ["X-Forwarded-For", clientAddress],
-          ["X-Real-IP", clientAddress],
-        ] as const)),
-    ["traceparent", request.traceparent],
-    ...(tracestate === undefined ? [] : ([["tracestate", tracestate]] as const)),
-    ["Via", `${request.via === null || request.via === "" ? "" : `${request.via}, `}1.1 ${request.pseudonym}`],
-  ]
+  const fields: (readonly [name: string, value: string])[] = []
+  const add = (name: string, value: string | undefined): void => {
+    if (value !== undefined) fields.push([name, value])
+  }
+  add("X-Request-Id", request.requestId)
+  add("X-Client-Id", request.clientId)
+  add("Client-Cert", clientCertificate)
+  add("X-Forwarded-Client-Cert", xfcc)
+  add("Gateway-Assertion", assertion)
+  add("X-Forwarded-Host", host)
+  add("X-Forwarded-Proto", "https")
+  add("Forwarded", `${forwardedNode === undefined ? "" : `for=${forwardedNode};`}host="${host}";proto=https`)
+  add("X-Forwarded-For", clientAddress)
+  add("X-Real-IP", clientAddress)
+  add("traceparent", request.traceparent)
+  add("tracestate", tracestate)
+  add("Via", `${request.via === null || request.via === "" ? "" : `${request.via}, `}1.1 ${request.pseudonym}`)
+  return fields
 }
 
 /** Returns true when this gateway already stands in a Via field: the request runs in a circle. @see RFC 9110 §7.6.3 */

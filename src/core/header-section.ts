@@ -11,10 +11,11 @@ import { HEADER_BYTES_MAX, HEADER_COUNT_MAX } from "./bounds.ts"
 import type { ProblemCode } from "./problem.ts"
 import { findRepeatedField } from "./singleton-fields.ts"
 
-/** What a section may be read through: the fields in any order, names in lower case, and a lookup by name. */
-export interface HeaderSection extends Iterable<readonly [name: string, value: string]> {
-  get(name: string): string | null
-}
+/** Field values by name in lower case, several lines joined by a comma. */
+export type ReceivedFields = ReadonlyMap<string, string>
+
+/** A section that was read, or its first fault. */
+export type HeaderRead = { readonly ok: true; readonly fields: ReceivedFields } | ({ readonly ok: false } & HeaderFault)
 
 /** Why a section is not read. `reason` holds numbers and names, never a value. */
 export interface HeaderFault {
@@ -40,8 +41,14 @@ export function findAnswerFault(section: Iterable<readonly [name: string, value:
   return count > HEADER_COUNT_MAX || bytes > HEADER_BYTES_MAX ? `${count}_fields_${bytes}_octets` : undefined
 }
 
-/** Returns the first fault of a header section, or undefined when it may be read. */
-export function findHeaderFault(section: HeaderSection): HeaderFault | undefined {
+/**
+ * Reads a header section, once for all who want to know something of it.
+ *
+ * @param section fields in any order, names in lower case. Lines of one name come joined, but for Set-Cookie, which says nothing in a
+ *   request: of those the last is kept, and all are counted
+ */
+export function readHeaderSection(section: Iterable<readonly [name: string, value: string]>): HeaderRead {
+  const fields = new Map<string, string>()
   let count = 0
   let bytes = 0
   let controlled: string | undefined
@@ -49,13 +56,14 @@ export function findHeaderFault(section: HeaderSection): HeaderFault | undefined
     count += 1
     bytes += name.length + value.length
     if (controlled === undefined && CONTROL.test(value)) controlled = name
+    fields.set(name, value)
   }
   if (count > HEADER_COUNT_MAX || bytes > HEADER_BYTES_MAX)
-    return { code: "headers-too-large", reason: `${count}_fields_${bytes}_octets` }
-  if (controlled !== undefined) return { code: "malformed-header", reason: `control_in_${controlled}` }
-  const repeated = findRepeatedField((name) => section.get(name))
-  if (repeated === undefined) return undefined
+    return { ok: false, code: "headers-too-large", reason: `${count}_fields_${bytes}_octets` }
+  if (controlled !== undefined) return { ok: false, code: "malformed-header", reason: `control_in_${controlled}` }
+  const repeated = findRepeatedField(fields)
+  if (repeated === undefined) return { ok: true, fields }
   return repeated === "host"
-    ? { code: "host-rejected", reason: "host_repeated" }
-    : { code: "duplicate-header", reason: repeated }
+    ? { ok: false, code: "host-rejected", reason: "host_repeated" }
+    : { ok: false, code: "duplicate-header", reason: repeated }
 }

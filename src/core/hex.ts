@@ -8,18 +8,18 @@ const CODES: readonly number[] = Array.from("0123456789abcdef", (digit) => digit
 /** Octets that are written at a time. */
 const PART = 64
 
-/** Returns the octets as lower-case hex. */
-export function formatHex(octets: Uint8Array): string {
-  if (octets.length <= PART) return formatPart(octets)
+/** Returns the octets from `begin` up to `end` as lower-case hex; by default all of them. */
+export function formatHex(octets: Uint8Array, begin = 0, end = octets.length): string {
+  if (end - begin <= PART) return formatPart(octets, begin, end)
   let text = ""
-  for (let i = 0; i < octets.length; i += PART) text += formatPart(octets.subarray(i, i + PART))
+  for (let i = begin; i < end; i += PART) text += formatPart(octets, i, Math.min(end, i + PART))
   return text
 }
 
 /** Built as codes: a text that is added to octet by octet is as many texts. */
-function formatPart(octets: Uint8Array): string {
+function formatPart(octets: Uint8Array, begin: number, end: number): string {
   const codes: number[] = []
-  for (let i = 0; i < octets.length; i++) {
+  for (let i = begin; i < end; i++) {
     const octet = octets[i] ?? 0
     codes.push(CODES[octet >> 4] ?? 0, CODES[octet & 15] ?? 0)
   }

@@ -89,12 +89,16 @@ export function formatLegacyFields(
   ]
 }
 
+/** What stands in a structured-field string as it is. */
+const PLAIN = /^[\x20-!#-[\]-~]*$/
+
 function formatList(members: readonly string[]): string | undefined {
   return members.length === 0 ? undefined : members.join(", ")
 }
 
 /** A structured-field string. Configuration allows letters, digits and the like; anything else is made harmless. */
 function formatString(text: string): string {
+  if (PLAIN.test(text)) return `"${text}"`
   return `"${text.replaceAll(/[^\x20-\x7e]/g, "_").replaceAll(/["\\]/g, String.raw`\$&`)}"`
 }
 

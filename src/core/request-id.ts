@@ -30,7 +30,7 @@ export function isUuid(value: string): boolean {
  */
 export function mintRequestId(nowMs: number, random: Uint8Array): string {
   const time = nowMs.toString(16).padStart(12, "0")
-  const tail = formatHex(random.subarray(0, 10)).padEnd(20, "0")
+  const tail = formatHex(random, 0, Math.min(10, random.length)).padEnd(20, "0")
   const variant = ((random[2] ?? 0) & 0x3f) | 0x80
   return `${time.slice(0, 8)}-${time.slice(8)}-7${tail.slice(1, 4)}-${variant.toString(16)}${tail.slice(6, 8)}-${tail.slice(8, 20)}`
 }

@@ -35,6 +35,6 @@ const REPEATED: readonly (readonly [name: string, isRepeated: (value: string) =>
 ]
 
 /** Returns the name of the first singleton field that occurs more than once, or undefined. */
-export function findRepeatedField(get: (name: string) => string | null): string | undefined {
-  return REPEATED.find(([name, isRepeated]) => isRepeated(get(name) ?? ""))?.[0]
+export function findRepeatedField(fields: ReadonlyMap<string, string>): string | undefined {
+  return REPEATED.find(([name, isRepeated]) => isRepeated(fields.get(name) ?? ""))?.[0]
 }

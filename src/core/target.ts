@@ -57,11 +57,13 @@ export type TargetDecision =
 
 const HOST_LENGTH_MAX = 253
 const PORT_MAX = 65_535
-const HOST = /^(?:\[(?<ipv6>[0-9A-Fa-f:.]+)\]|(?<name>[0-9A-Za-z.-]+))(?::(?<port>[1-9][0-9]{0,4}))?$/
+/** IPv6 without its brackets, or a name; a port. */
+const HOST = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.-]+))(?::([1-9][0-9]{0,4}))?$/
 const LABEL = /^[0-9a-z](?:[0-9a-z-]{0,61}[0-9a-z])?$/
 /** A last label that URL parsers take for a number, and with it the whole name for an IPv4 address. */
 const NUMERIC_LABEL = /^(?:[0-9]+|0x[0-9a-f]*)$/
-const URL_PARTS = /^(?<scheme>https?):\/\/(?<authority>[^/?#\\]*)(?<target>.*)$/su
+/** Scheme, authority, target. */
+const URL_PARTS = /^(https?):\/\/([^/?#\\]*)(.*)$/su
 /** Printable ASCII without space and `#`: what may stand in a query. */
 const QUERY = /^[!-"$-~]*$/
 
@@ -84,7 +86,7 @@ const PARAMETERS = /(?:;|%3B).*$/
  * @see RFC 9110 §7.2, RFC 3986 §3.2.2, RFC 1123 §2.1
  */
 export function parseHost(value: string): Authority | undefined {
-  const { ipv6, name, port: digits } = HOST.exec(value)?.groups ?? {}
+  const [, ipv6, name, digits] = HOST.exec(value) ?? []
   const host = ipv6 === undefined ? parseName(name ?? "") : parseIpv6Literal(ipv6)
   const port = digits === undefined ? undefined : Number(digits)
   if (host === undefined || (port !== undefined && port > PORT_MAX)) return undefined
@@ -110,8 +112,9 @@ export function decideTarget(
 ): TargetDecision {
   const field = parseHost(input.hostField ?? "")
   if (field === undefined) return { ok: false, code: "host-rejected", reason: "host_invalid" }
-  const { scheme, authority, target } = URL_PARTS.exec(input.url)?.groups ?? {}
-  if (scheme === undefined || target === undefined || !isSameAuthority(field, parseHost(authority ?? ""), scheme)) {
+  const [, scheme, authority, target] = URL_PARTS.exec(input.url) ?? []
+  const ofUrl = authority === input.hostField ? field : parseHost(authority ?? "")
+  if (scheme === undefined || target === undefined || !isSameAuthority(field, ofUrl, scheme)) {
     return { ok: false, code: "host-rejected", reason: "host_differs" }
   }
   if (!hosts.has(field.host)) return { ok: false, code: "misdirected-request", reason: "host_unknown" }

@@ -38,10 +38,10 @@ const MEMBER = /^[a-z0-9][a-z0-9_\-*/@]{0,255}=[\x20-\x2b\x2d-\x3c\x3e-\x7e]{0,2
  * @param sample decides by the trace id whether the trace is sampled; by default it is
  */
 export function startTrace(random: Uint8Array, sample: (traceId: string) => boolean = () => true): TraceContext {
-  const traceId = hexId(random.subarray(0, 16))
+  const traceId = hexId(random, 0, 16)
   return {
     traceId,
-    spanId: hexId(random.subarray(16, 24)),
+    spanId: hexId(random, 16, 24),
     parentSpanId: undefined,
     flags: sample(traceId) ? SAMPLED | RANDOM : RANDOM,
     tracestate: undefined,
@@ -99,7 +99,7 @@ function parseTracestate(value: string): string | undefined {
 }
 
 /** Octets as hex. All zero is no id; the chance is 2^-64, the mend is one bit. */
-function hexId(octets: Uint8Array): string {
-  const hex = formatHex(octets)
+function hexId(octets: Uint8Array, begin: number, end: number): string {
+  const hex = formatHex(octets, begin, end)
   return ALL_ZERO.test(hex) ? `${hex.slice(0, -1)}1` : hex
 }

@@ -30,15 +30,16 @@ const CLIENT_CLOSED_REQUEST = 499
 
 /** Returns the stage. */
 export function createOriginStage({ assertionKeys, config, nowMs, originHealth }: Gateway): StageHandler {
-  return async function origin(c) {
+  return function origin(c) {
     const { action } = required(c.get("exchange").route, "route")
     if (action.kind !== "forward") throw new Error("Stage order broken: a respond route reached the origin stage")
     const { cors } = action.messages
     if (cors === undefined) return forward(c, action)
     const decision = decideRequestCors(cors, c.req.raw)
-    const response = await answerPage(c, action, decision)
-    setCorsFields(response.headers, decision)
-    return response
+    return answerPage(c, action, decision).then((response) => {
+      setCorsFields(response.headers, decision)
+      return response
+    })
   }
 
   /** Answers a request on a route that says which web origins may use it. */
@@ -86,17 +87,17 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
   async function forward(c: GatewayContext, action: ForwardAction): Promise<Response> {
     const exchange = c.get("exchange")
     const { messages } = action
-    const { headers, method } = c.req.raw
+    const { method } = c.req.raw
+    const received = required(exchange.received, "received")
+    const announced = received.get("content-length") ?? null
     const body = exchange.body ?? c.req.raw.body
-    if (body !== null && isContentUnexpected(method, headers.get("content-length")))
+    if (body !== null && isContentUnexpected(method, announced))
       return refuse(c, "malformed-request", { reason: "content_not_expected" })
-    const hops = decideMaxForwards(method, headers.get("max-forwards"))
+    const hops = decideMaxForwards(method, received.get("max-forwards") ?? null)
     if (hops.kind === "malformed") return refuse(c, "malformed-request", { reason: "max_forwards" })
     if (hops.kind === "answer") return answerOptions(c)
     const length =
-      body === null || body instanceof Uint8Array
-        ? "fits"
-        : decideLength(headers.get("content-length"), messages.requestBytesMax)
+      body === null || body instanceof Uint8Array ? "fits" : decideLength(announced, messages.requestBytesMax)
     if (length === "too-large") return refuse(c, "body-too-large", { reason: "content_length" })
     const assertion = await signAssertion(exchange, action.origin, method, assertionKeys, config.version, nowMs)
     if (assertion?.ok === false) return refuseUnavailable(c, assertion.reason)
@@ -118,7 +119,7 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
           })
     // What has a key goes on to its end, which is recorded: a caller that has left asks again what became of it.
     const caller = exchange.idempotency === undefined ? c.req.raw.signal : undefined
-    const fields = [...createGatewayFields(c.req.raw, exchange, origin, config, assertion?.text), ...handshake]
+    const fields = [...createGatewayFields(exchange, origin, config, assertion?.text), ...handshake]
     // The caller's departure ends the call of the origin, too.
     const signal = AbortSignal.any([...(caller === undefined ? [] : [caller]), deadline.signal])
     const baseOf = ({ base }: OriginUrl): BaseUrl =>
@@ -150,9 +151,12 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
     const { webSocket } = answer
     // Only an origin that says so switches; every other answer to a handshake is an answer like any other.
     if (webSocket !== null) return switchProtocols(c, action, answer, webSocket, offered)
-    const scope = { base: baseOf(url), host: headers.get("host") ?? required(exchange.host, "host") }
-    const created = await createCallerResponse(answer, method, messages, scope, () => deadline.abort())
-    if (!created.ok) return refuse(c, "origin-invalid-response", { reason: created.reason })
+    const scope = { base: baseOf(url), host: received.get("host") ?? required(exchange.host, "host") }
+    const created = createCallerResponse(answer, method, messages, scope, () => deadline.abort())
+    if (!created.ok) {
+      await answer.body?.cancel().catch(() => {})
+      return refuse(c, "origin-invalid-response", { reason: created.reason })
+    }
     exchange.outcome = "forwarded"
     if (origin.totalTimeoutMs === undefined) return created.response
     const restMs = startedMs + origin.totalTimeoutMs - nowMs()
@@ -165,10 +169,10 @@ export function createOriginStage({ assertionKeys, config, nowMs, originHealth }
 
 /** What sends requests to the origin; undefined when its binding is none. */
 function fetcherOf(c: GatewayContext, { binding }: Origin): ExchangeParts["ask"] | undefined {
-  if (binding === undefined) return async ({ init, target }) => fetch(target, init)
+  if (binding === undefined) return ({ init, target }) => fetch(target, init)
   // Configuration names it, so no type knows it. What is there may be anything.
   const bound = (c.env as unknown as Readonly<Record<string, unknown>>)[binding]
-  return isFetcher(bound) ? async ({ init, target }) => bound.fetch(target, init) : undefined
+  return isFetcher(bound) ? ({ init, target }) => bound.fetch(target, init) : undefined
 }
 
 function isFetcher(bound: unknown): bound is Fetcher {

@@ -93,8 +93,8 @@ export function createClientLeases(
     cost: number,
     denial: LeaseDenial | undefined,
     decidedBy: GateVerdict["decidedBy"],
+    now = nowMs(),
   ): GateVerdict {
-    const now = nowMs()
     const { grant, failure } = desk
     const { tokens } = desk.holder
     return verdictOfLease({
@@ -189,11 +189,11 @@ export function createClientLeases(
       if (decision.kind === "admit") {
         desk.holder = holder
         if (decision.renew && !isResting) c.executionCtx.waitUntil(call(c, subject, desk))
-        return verdict(subject, desk, cost, undefined, "local")
+        return verdict(subject, desk, cost, undefined, "local", now)
       }
       if (decision.kind === "deny") {
         desk.holder = holder
-        return verdict(subject, desk, cost, decision, "local")
+        return verdict(subject, desk, cost, decision, "local", now)
       }
       // An overloaded object is left alone, and nobody waits for it.
       if (isResting) return verdict(subject, desk, cost, UNAVAILABLE, "local")

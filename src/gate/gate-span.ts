@@ -6,12 +6,12 @@ import type { GateVerdict } from "../core/gate-verdict.ts"
 
 /** Adds the span, whoever made the call; a decision that the isolate made by itself has none. */
 export function noteGateSpan(
-  spans: SpanCollector | undefined,
+  spans: SpanCollector,
   { decidedBy, refusal }: GateVerdict,
   startMs: number,
   endMs: number,
 ): void {
-  if (spans === undefined || decidedBy === "local") return
+  if (decidedBy === "local") return
   const isError = refusal?.kind === "unavailable" || refusal?.kind === "fault"
   spans.add({
     name: "client-gate",

@@ -11,7 +11,7 @@ import { collectorOf } from "./span-collector.ts"
 
 /** Returns the stage. */
 export function createRequestIdStage({ config, fillRandom }: Gateway): StageHandler {
-  return async function requestId(c, next) {
+  return function requestId(c, next) {
     const exchange = c.get("exchange")
     const random = fillRandom(new Uint8Array(34))
     exchange.requestId = mintRequestId(exchange.arrivedMs, random)
@@ -20,7 +20,6 @@ export function createRequestIdStage({ config, fillRandom }: Gateway): StageHand
       return !config.hasTraces || isSampled(exchange.tracePlace, config.traceRatio)
     })
     exchange.spans = collectorOf(exchange, config, fillRandom)
-    await next()
-    c.res.headers.set("X-Request-Id", exchange.requestId)
+    return next().then(() => c.res.headers.set("X-Request-Id", exchange.requestId))
   }
 }

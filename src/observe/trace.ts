@@ -1,7 +1,7 @@
 /**
  * Stage `trace`: a client with a name may name its request and continue its trace, and then decides whether that is sampled.
  */
-import type { Gateway, StageHandler } from "../context.ts"
+import { required, type Gateway, type StageHandler } from "../context.ts"
 import { redactText } from "../core/redaction.ts"
 import { isRequestId } from "../core/request-id.ts"
 import { continueTrace } from "../core/trace-context.ts"
@@ -12,12 +12,16 @@ export function createTraceStage({ config, fillRandom }: Gateway): StageHandler 
   return function trace(c, next) {
     const exchange = c.get("exchange")
     if (exchange.client !== undefined) {
-      const { headers } = c.req.raw
-      const requestId = headers.get("x-request-id")
+      const received = required(exchange.received, "received")
+      const requestId = received.get("x-request-id")
       // An id is written everywhere as it is: one that would have to be masked is none.
-      if (requestId !== null && isRequestId(requestId) && redactText(requestId) === requestId)
+      if (requestId !== undefined && isRequestId(requestId) && redactText(requestId) === requestId)
         exchange.requestId = requestId
-      exchange.trace = continueTrace(exchange.trace, headers.get("traceparent"), headers.get("tracestate"))
+      exchange.trace = continueTrace(
+        exchange.trace,
+        received.get("traceparent") ?? null,
+        received.get("tracestate") ?? null,
+      )
       exchange.spans = collectorOf(exchange, config, fillRandom)
     }
     return next()

@@ -7,12 +7,21 @@
 import type { Config, ForwardAction, Origin } from "../config/config.ts"
 import type { BaseUrl } from "../config/schema-names.ts"
 import { required, type Exchange } from "../context.ts"
+import { ADDRESSES_REMEMBERED_MAX } from "../core/bounds.ts"
 import { decideMaxForwards } from "../core/max-forwards.ts"
 import { applyFieldRules } from "../core/field-rules.ts"
-import { gatewayFields, isContentless, isRequestFieldForwarded, parseConnection } from "../core/forwarding.ts"
+import {
+  gatewayFields,
+  isContentless,
+  isRequestFieldForwarded,
+  parseConnection,
+  type ForwardedRequest,
+} from "../core/forwarding.ts"
+import type { ReceivedFields } from "../core/header-section.ts"
 import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip-address.ts"
 import { formatTraceparent } from "../core/trace-context.ts"
 import { formatXfcc } from "../core/xfcc.ts"
+import { remember } from "../memory.ts"
 
 /** A request as `fetch` takes it: made there once, and not made here to be copied there. */
 export interface OriginRequest {
@@ -44,12 +53,12 @@ export function createOriginRequest(
   { body, fields, signal }: OriginRequestParts,
 ): OriginRequest {
   const { method } = inbound
-  const headers = forwardedFields(inbound.headers, forwardHeaders)
+  const headers = forwardedFields(inbound.headers, required(exchange.received, "received"), forwardHeaders)
   const { token } = required(exchange.route, "route")
   // A token that was meant for the gateway ends here: whoever logs it behind us could present it.
   if (token?.isForwarded === false) headers.delete("authorization")
-  const hops = decideMaxForwards(method, headers.get("max-forwards"))
-  if (hops.kind === "forward") headers.set("Max-Forwards", hops.value)
+  const hops = decideMaxForwards(method, required(exchange.received, "received").get("max-forwards") ?? null)
+  if (hops.kind === "forward" && headers.has("max-forwards")) headers.set("Max-Forwards", hops.value)
   applyFieldRules(headers, messages.requestFields)
   for (const [name, value] of fields) headers.set(name, value)
   return {
@@ -68,9 +77,14 @@ export function createOriginRequest(
 }
 
 /** Returns the caller's fields that pass. */
-function forwardedFields(received: Headers, allowed: ReadonlySet<string> | undefined): Headers {
-  const fields = new Headers(received)
-  const nominated = parseConnection(received.get("connection"))
+function forwardedFields(
+  headers: Headers,
+  received: ReceivedFields,
+  allowed: ReadonlySet<string> | undefined,
+): Headers {
+  // Copied as a whole and thinned out: less than to write one by one what passes.
+  const fields = new Headers(headers)
+  const nominated = parseConnection(received.get("connection") ?? null)
   for (const name of received.keys()) {
     // The origin's own host follows from the URL; the caller's is in X-Forwarded-Host.
     if (name === "host" || !isRequestFieldForwarded(name, nominated, allowed)) fields.delete(name)
@@ -80,13 +94,12 @@ function forwardedFields(received: Headers, allowed: ReadonlySet<string> | undef
 
 /** Returns the fields that only the gateway sets. @param assertion the signed assertion, where the origin asks for one */
 export function createGatewayFields(
-  inbound: Request,
   exchange: Exchange,
   { clientCert }: Origin,
   config: Config,
   assertion: string | undefined,
 ): ReturnType<typeof gatewayFields> {
-  const address = parseIpAddress(inbound.headers.get("cf-connecting-ip") ?? "")
+  const received = required(exchange.received, "received")
   const certificate = required(exchange.certificate, "certificate")
   return gatewayFields({
     requestId: exchange.requestId,
@@ -94,12 +107,28 @@ export function createGatewayFields(
     clientCertificate: clientCert === "rfc9440" || clientCert === "both" ? certificate.rfc9440 : undefined,
     xfcc: clientCert === "xfcc" || clientCert === "both" ? formatXfcc(certificate) : undefined,
     assertion,
-    clientAddress: address && formatIpAddress(address),
-    forwardedNode: address && formatForwardedNode(address),
+    ...spell(received.get("cf-connecting-ip") ?? ""),
     host: required(exchange.host, "host"),
     traceparent: formatTraceparent(exchange.trace),
     tracestate: exchange.trace.tracestate,
-    via: inbound.headers.get("via"),
+    via: received.get("via") ?? null,
     pseudonym: config.via,
   })
+}
+
+/** How a caller's address is written, both ways; undefined for what is none. */
+type Spelling = Pick<ForwardedRequest, "clientAddress" | "forwardedNode">
+
+const NO_ADDRESS: Spelling = { clientAddress: undefined, forwardedNode: undefined }
+/** Callers are machines with few addresses. */
+const spellings = new Map<string, Spelling>()
+
+function spell(text: string): Spelling {
+  const known = spellings.get(text)
+  if (known !== undefined) return known
+  const address = parseIpAddress(text)
+  if (address === undefined) return NO_ADDRESS
+  const spelling = { clientAddress: formatIpAddress(address), forwardedNode: formatForwardedNode(address) }
+  remember(spellings, text, spelling, ADDRESSES_REMEMBERED_MAX)
+  return spelling
 }

@@ -25,7 +25,7 @@ export function createSwitchingResponse(answer: Response, protocol: string | und
   return new Response(null, { status: 101, headers, webSocket: client })
 }
 
-/** The answer, or why there is none, for the event. Of an answer that is not handed on the body is given up. */
+/** The answer, or why there is none, for the event. The body of an answer that is not handed on is for the caller to give up. */
 export type AnswerResult =
   | { readonly ok: true; readonly response: Response }
   | { readonly ok: false; readonly reason: string }
@@ -37,13 +37,13 @@ export type AnswerResult =
  * @param base of the origin, and the host that the caller has asked for
  * @param onExceeded called when the body turns out longer than the route takes, while it is being delivered
  */
-export async function createCallerResponse(
+export function createCallerResponse(
   answer: Response,
   method: string,
   rules: MessageRules,
   { base, host }: Pick<LocationScope, "base" | "host">,
   onExceeded: () => void,
-): Promise<AnswerResult> {
+): AnswerResult {
   const { headers, status, statusText } = answer
   const { locationAllowed, responseBytesMax } = rules
   const length =
@@ -54,10 +54,7 @@ export async function createCallerResponse(
     (status < 200 || status > 599 ? `status_${status}` : undefined) ??
     (length === "too-large" ? "body_too_large" : undefined) ??
     (typeof locations === "string" ? locations : undefined)
-  if (reason !== undefined) {
-    await answer.body?.cancel().catch(() => {})
-    return { ok: false, reason }
-  }
+  if (reason !== undefined) return { ok: false, reason }
   const isCounted = answer.body !== null && length === "count" && responseBytesMax !== undefined
   const body = isCounted ? limitBody(answer.body, responseBytesMax, onExceeded) : answer.body
   const response = new Response(body, { headers, status, statusText, encodeBody: "manual" })

@@ -45,7 +45,9 @@ describe("readDer()", () => {
     fc.assert(
       fc.property(fc.array(tree, { maxLength: 4 }), (children) => {
         const parent = readDer(der(TAG.sequence, ...children))
-        expect(parent && readChildren(parent)?.map(({ bytes }) => formatHex(bytes))).toEqual(children.map(formatHex))
+        expect(parent && readChildren(parent)?.map(({ bytes }) => formatHex(bytes))).toEqual(
+          children.map((octets) => formatHex(octets)),
+        )
       }),
       { seed: 1, numRuns: 300 },
     )

@@ -4,6 +4,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
+import { FIELD_NAMES_REMEMBERED_MAX } from "../../src/core/bounds.ts"
 import {
   gatewayFields,
   isContentUnexpected,
@@ -47,6 +48,16 @@ function forward(fields: Fields, allowed?: ReadonlySet<string>): ReadonlyMap<str
 }
 
 describe("isRequestFieldForwarded()", () => {
+  test("judges a name that it remembers as it judged it first, also when it has forgotten others meanwhile", () => {
+    const names = Array.from({ length: 2 * FIELD_NAMES_REMEMBERED_MAX }, (_, i) =>
+      i % 3 === 0 ? `x-client-${i}` : `x-${i}`,
+    )
+    const judge = (): readonly boolean[] => names.map((name) => isRequestFieldForwarded(name, NONE, undefined))
+    const first = judge()
+    expect(judge()).toEqual(first)
+    expect(first.map((isForwarded, i) => isForwarded === (i % 3 !== 0))).not.toContain(false)
+  })
+
   const identity = [
     "X-Client-Id",
     "X-Client-Tier",

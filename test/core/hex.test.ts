@@ -14,6 +14,16 @@ test("parseHex() reads what formatHex() writes", () => {
   )
 })
 
+test("formatHex() writes a part as it stands in the whole", () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 300 }), fc.nat(300), fc.nat(300), (octets, a, b) => {
+      const [begin = 0, end = 0] = [a, b].map((at) => Math.min(at, octets.length)).toSorted((x, y) => x - y)
+      expect(formatHex(octets, begin, end)).toBe(formatHex(octets).slice(2 * begin, 2 * end))
+    }),
+    { seed: 5 },
+  )
+})
+
 test.each(["0", "0g", " 00", "0x00"])("parseHex() refuses %j", (text) => {
   expect(parseHex(text)).toBeUndefined()
 })

@@ -7,7 +7,7 @@ import { describe, expect, test } from "vitest"
 import { findRepeatedField } from "../../src/core/singleton-fields.ts"
 
 function repeatedIn(fields: Readonly<Record<string, string>>): string | undefined {
-  return findRepeatedField((name) => fields[name] ?? null)
+  return findRepeatedField(new Map(Object.entries(fields)))
 }
 
 describe("findRepeatedField()", () => {
