@@ -34,6 +34,9 @@ const FLAGS = [
   "edge",
 ] as const satisfies readonly BenchMode[]
 
+/** Where ratios of whole Workers are asked for, the larger one must not pay for being compiled later. */
+const WARM_UPS: Partial<Readonly<Record<BenchMode, string>>> = { targets: "20000", latency: "20000" }
+
 /** Returns what the arguments ask for. Throws what is wrong with them, in a sentence. */
 export function parseBenchOptions(args: readonly string[]): BenchOptions {
   const { values } = parseArgs({
@@ -44,7 +47,7 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
       only: { type: "string" },
       rounds: { type: "string", default: "5" },
       requests: { type: "string", default: "4000" },
-      "warm-up": { type: "string", default: "5000" },
+      "warm-up": { type: "string" },
       seconds: { type: "string", default: "4" },
       "v8-default": { type: "boolean", default: false },
       profile: { type: "string" },
@@ -57,13 +60,14 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
   const only = SCALE_SERIES.find((name) => name === values.only)
   if (only === undefined && values.only !== undefined)
     throw new Error(`--only is one of ${SCALE_SERIES.join(", ")}, not "${values.only}"`)
+  const mode = modes[0] ?? "targets"
   return {
-    mode: modes[0] ?? "targets",
+    mode,
     alternatives: values.alternatives,
     only,
     rounds: readCount("rounds", values.rounds, 1),
     requests: readCount("requests", values.requests, 1),
-    warmUp: readCount("warm-up", values["warm-up"], 0),
+    warmUp: readCount("warm-up", values["warm-up"] ?? WARM_UPS[mode] ?? "5000", 0),
     seconds: readCount("seconds", values.seconds, 1),
     v8Default: values["v8-default"],
     profile: values.profile,

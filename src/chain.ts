@@ -12,10 +12,7 @@ export function createStagedApplication(stages: readonly StageHandler[]): Hono<G
   // Nor is there a path to find for it: the stages read the target by rules of their own.
   const application = new HonoBase<GatewayEnv>({ router: createOnlyRoute(), getPath: () => "/" })
   const handle = chain(stages)
-  application.all("*", async (c) => {
-    await handle(c)
-    return c.res
-  })
+  application.all("*", (c) => handle(c).then(() => c.res))
   return application
 }
 

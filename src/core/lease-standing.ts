@@ -23,13 +23,14 @@ export function standingOf(
   policies: readonly PolicyStatus[],
   { elapsedMs, tokens, refused }: Standing,
 ): readonly PolicyStatus[] {
-  return policies.map((policy) => {
-    const isRefusing = refused?.violated.includes(policy.name) === true
-    const known = Math.min(policy.quota, policy.remaining + tokens)
+  return policies.map(({ name, nextMs: lentNextMs, quota, remaining: lentRemaining, windowSec }) => {
+    const isRefusing = refused?.violated.includes(name) === true
+    const known = Math.min(quota, lentRemaining + tokens)
     const remaining = isRefusing ? Math.max(0, Math.min(known, refused.cost - 1)) : known
-    if (remaining >= policy.quota) return { ...policy, remaining, nextMs: 0 }
-    const nextMs = Math.max(1, policy.nextMs - Math.max(0, elapsedMs))
+    if (remaining >= quota) return { name, quota, windowSec, remaining, nextMs: 0 }
+    const laterMs = Math.max(1, lentNextMs - Math.max(0, elapsedMs))
     // Retry-After is the later word of the two: more quota is not announced for later than it.
-    return { ...policy, remaining, nextMs: isRefusing ? Math.min(nextMs, refused.retryAfterMs ?? nextMs) : nextMs }
+    const nextMs = isRefusing ? Math.min(laterMs, refused.retryAfterMs ?? laterMs) : laterMs
+    return { name, quota, windowSec, remaining, nextMs }
   })
 }

@@ -100,6 +100,7 @@ export function createGatewayFields(
   assertion: string | undefined,
 ): ReturnType<typeof gatewayFields> {
   const received = required(exchange.received, "received")
+  const { clientAddress, forwardedNode } = spell(received.get("cf-connecting-ip") ?? "")
   const certificate = required(exchange.certificate, "certificate")
   return gatewayFields({
     requestId: exchange.requestId,
@@ -107,7 +108,8 @@ export function createGatewayFields(
     clientCertificate: clientCert === "rfc9440" || clientCert === "both" ? certificate.rfc9440 : undefined,
     xfcc: clientCert === "xfcc" || clientCert === "both" ? formatXfcc(certificate) : undefined,
     assertion,
-    ...spell(received.get("cf-connecting-ip") ?? ""),
+    clientAddress,
+    forwardedNode,
     host: required(exchange.host, "host"),
     traceparent: formatTraceparent(exchange.trace),
     tracestate: exchange.trace.tracestate,

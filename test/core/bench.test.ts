@@ -25,7 +25,7 @@ describe("parseBenchOptions()", () => {
       only: undefined,
       rounds: 5,
       requests: 4_000,
-      warmUp: 5_000,
+      warmUp: 20_000,
       seconds: 4,
       profile: undefined,
       v8Default: false,
