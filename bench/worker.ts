@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url"
 import { DEVELOPMENT_SKI } from "../cli/pki/development-ski.ts"
 import { ensurePki } from "../cli/pki/ensure.ts"
 import { startWorkerProcess, type WorkerProcess } from "../cli/worker-process.ts"
-import { NO_CLIENT_CERTIFICATE } from "../src/core/platform-certificate.ts"
+import { NO_CLIENT_CERTIFICATE } from "../src/core/certificate/platform-certificate.ts"
 import { workerdChildren } from "./process.ts"
 
 /** A Worker, and the process to read the CPU time of. */

@@ -2,7 +2,7 @@
  * Keys of assertions: made for an operator to put into a secret, or kept for the development command.
  */
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from "jose"
-import { parseAssertionKey, type AssertionAlgorithm } from "../src/core/assertion-key.ts"
+import { parseAssertionKey, type AssertionAlgorithm } from "../src/core/assertion/assertion-key.ts"
 import { ensureKeys } from "./key-files.ts"
 
 /**

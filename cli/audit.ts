@@ -1,10 +1,15 @@
 /**
  * `sekisho audit verify`: proves delivered audit trails complete and unedited, or names the first place where they are not. The
- * rules are those that the trails were made by (`core/audit-record.ts`, `core/audit-verify.ts`); nothing but the files is asked.
+ * rules are those that the trails were made by (`core/audit/audit-record.ts`, `core/audit/audit-verify.ts`); nothing but the files is asked.
  */
 import { createHash } from "node:crypto"
 import { readFile } from "node:fs/promises"
-import { verifyTrails, type AuditFaultKind, type PlacedLine, type TrailVerdict } from "../src/core/audit-verify.ts"
+import {
+  verifyTrails,
+  type AuditFaultKind,
+  type PlacedLine,
+  type TrailVerdict,
+} from "../src/core/audit/audit-verify.ts"
 import { count } from "./configuration.ts"
 import { createPaint, formatTable, printable, type Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"

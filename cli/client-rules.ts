@@ -2,9 +2,9 @@
  * How the command line shows the rules that recognise a client, and what it finds wrong with rules that are valid. Pure.
  */
 import type { ConfiguredClient } from "../src/config/config.ts"
-import { daysLeft } from "../src/core/certificate.ts"
-import { overlapKey, overlaps, type CertificateRule } from "../src/core/identity.ts"
-import { formatSpkiPin } from "../src/core/spki-pin.ts"
+import { daysLeft } from "../src/core/certificate/certificate.ts"
+import { overlapKey, overlaps, type CertificateRule } from "../src/core/certificate/identity.ts"
+import { formatSpkiPin } from "../src/core/certificate/spki-pin.ts"
 import { warning, type Finding } from "./finding.ts"
 
 /** Returns what a rule looks for, and the CA it belongs to where it names one. */

@@ -3,12 +3,12 @@
  * use it.
  */
 import { readFile } from "node:fs/promises"
-import { CRL_PROBLEMS, parseCrl, type CrlFacts } from "../src/core/crl.ts"
-import { formatRfc4514, nameKey } from "../src/core/distinguished-name.ts"
-import { decodePem, isPem } from "../src/core/pem.ts"
-import { isNamedBy } from "../src/core/revocation.ts"
-import { planVerification } from "../src/core/signature.ts"
-import { parseSerial, parseX509, type X509Facts } from "../src/core/x509.ts"
+import { CRL_PROBLEMS, parseCrl, type CrlFacts } from "../src/core/certificate/crl.ts"
+import { formatRfc4514, nameKey } from "../src/core/certificate/distinguished-name.ts"
+import { decodePem, isPem } from "../src/core/certificate/pem.ts"
+import { isNamedBy } from "../src/core/certificate/revocation.ts"
+import { planVerification } from "../src/core/certificate/signature.ts"
+import { parseSerial, parseX509, type X509Facts } from "../src/core/certificate/x509.ts"
 import { createPaint, formatTable, printable, type Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 

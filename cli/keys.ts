@@ -3,7 +3,7 @@
  * else does, so that it can be piped into a secret; hints go to standard error.
  */
 import { text } from "node:stream/consumers"
-import { parseAssertionKey, type AssertionAlgorithm } from "../src/core/assertion-key.ts"
+import { parseAssertionKey, type AssertionAlgorithm } from "../src/core/assertion/assertion-key.ts"
 import { mintAssertionKey } from "./assertion-keys.ts"
 import { mintRecordKey } from "./record-keys.ts"
 import { UsageError } from "./usage-error.ts"

@@ -3,7 +3,7 @@
  * them a second certificate and says how to let the first one retire; `sekisho pki revoke` revokes one.
  */
 import { join, relative, resolve } from "node:path"
-import { normalizeKeyId } from "../src/core/certificate.ts"
+import { normalizeKeyId } from "../src/core/certificate/certificate.ts"
 import { formatDuration, parseDurationMs } from "../src/core/time.ts"
 import { formatSeconds } from "./client-rules.ts"
 import { loadAccepted } from "./configuration.ts"

@@ -2,7 +2,7 @@
  * Keys of idempotency records: made for an operator to put into a secret, or kept for the development command.
  */
 import { randomBytes } from "node:crypto"
-import { parseRecordKey } from "../src/core/record-key.ts"
+import { parseRecordKey } from "../src/core/idempotency/record-key.ts"
 import { ensureKeys } from "./key-files.ts"
 
 /** Returns a new symmetric JWK as one line of JSON. Its name says nothing about it: it stands beside every record. */

@@ -3,7 +3,7 @@
  * instance ends. Each is told at least once, with an id that stays, so the trail has it once. Bounded: beyond the bound the oldest
  * give way to a record that says how many did.
  */
-import type { AuditDraft } from "../src/core/audit-record.ts"
+import type { AuditDraft } from "../src/core/audit/audit-record.ts"
 import { AUDIT_APPEND_MAX, AUDIT_TIMEOUT_MS } from "../src/core/bounds.ts"
 import { LATE, withDeadline } from "../src/deadline.ts"
 import { logFailure } from "./outbox.ts"

@@ -5,14 +5,14 @@
  * head and rows are written in one transaction. An alarm delivers straight to the sinks, not through the queue, whose retries
  * end in a dead-letter queue: a record is deleted when every sink has acknowledged it, and never otherwise. The alarm is set before
  * anything can fail, catches everything, and is set again while records wait, by itself, by every append and by the constructor.
- * A head that cannot be read closes the trail. Rules are `core/audit-*.ts`; none is decided here.
+ * A head that cannot be read closes the trail. Rules are `core/audit/`; none is decided here.
  *
  * Stored: `head`, one row of JSON with a version (`AuditHead`); `records`, a line for each that waits; `ids`, those taken lately;
  * `positions`, a row of JSON with a version (`SinkPosition`) for each sink, by its URL; `late`, a row while the trail is told of as
  * late; `outbox`, what was told and the queue has not taken yet.
  */
 import { DurableObject } from "cloudflare:workers"
-import { auditDelayRecordOf, decideDelay, timeOfLine, type TrailWaiting } from "../src/core/audit-delay.ts"
+import { auditDelayRecordOf, decideDelay, timeOfLine, type TrailWaiting } from "../src/core/audit/audit-delay.ts"
 import {
   decideAppend,
   dueLoss,
@@ -20,7 +20,7 @@ import {
   releaseWaiting,
   restoreAuditHead,
   type AuditHead,
-} from "../src/core/audit-chain.ts"
+} from "../src/core/audit/audit-chain.ts"
 import {
   afterDelivery,
   nextDeliveryMs,
@@ -28,8 +28,8 @@ import {
   takeBatch,
   type SinkPosition,
   type WaitingLine,
-} from "../src/core/audit-delivery.ts"
-import type { AuditDraft } from "../src/core/audit-record.ts"
+} from "../src/core/audit/audit-delivery.ts"
+import type { AuditDraft } from "../src/core/audit/audit-record.ts"
 import {
   AUDIT_BATCH_MAX,
   AUDIT_BATCHES_PER_ALARM,

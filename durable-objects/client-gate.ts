@@ -1,5 +1,5 @@
 /**
- * The object of one client, or of one other key of a guard: loads what it knows, lets `core/client-gate.ts` decide, stores,
+ * The object of one client, or of one other key of a guard: loads what it knows, lets `core/gate/client-gate.ts` decide, stores,
  * returns.
  *
  * One instance per canonical client id, so one client's limits and guards are decided in one place. Every call reads storage
@@ -12,29 +12,34 @@
  * `audit_outbox`, the same of blocks (`AuditDraft`) for the audit trail.
  */
 import { DurableObject } from "cloudflare:workers"
-import { guardDraftOf, trailOf } from "../src/core/audit-guard.ts"
-import { releaseLeases, renewLeases } from "../src/core/admission.ts"
+import { guardDraftOf, trailOf } from "../src/core/audit/audit-guard.ts"
+import { releaseLeases, renewLeases } from "../src/core/limit/admission.ts"
 import { RECORD_RETRY_MS } from "../src/core/bounds.ts"
-import { EMPTY_WATCH, noteCertificate, restoreWatch, reviewCertificates } from "../src/core/certificate-watch.ts"
-import type { CertificateNote, RuleEnd, WatchStep } from "../src/core/certificate-watch.ts"
-import { admitRequest, lendTokens, withGuards } from "../src/core/client-gate.ts"
-import type { GateDecision, GateRequest, LeaseGrant } from "../src/core/client-gate.ts"
-import type { ObjectRecord } from "../src/core/event.ts"
-import { administerGuard, findOpenGuard, recordOutcomes, settleGuards } from "../src/core/gate-guards.ts"
-import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../src/core/gate-guards.ts"
-import { inspectGate } from "../src/core/gate-report.ts"
-import type { GateReport } from "../src/core/gate-report.ts"
-import { EMPTY_GATE_STATE, isForgettable, nextWakeMs, restoreGateState } from "../src/core/gate-state.ts"
-import type { GateState } from "../src/core/gate-state.ts"
-import { parseGateSubject } from "../src/core/gate-subject.ts"
-import type { GateSubject } from "../src/core/gate-subject.ts"
-import { guardRecordOf } from "../src/core/guard-record.ts"
-import type { AdminAction } from "../src/core/guard.ts"
-import type { LeaseCall } from "../src/core/lease-protocol.ts"
-import type { NamedLimit } from "../src/core/limit.ts"
-import type { OutcomeResult } from "../src/core/outcome.ts"
-import { recordStopped, restoreStopped } from "../src/core/stopped.ts"
-import type { StoppedReport } from "../src/core/stopped.ts"
+import {
+  EMPTY_WATCH,
+  noteCertificate,
+  restoreWatch,
+  reviewCertificates,
+} from "../src/core/certificate/certificate-watch.ts"
+import type { CertificateNote, RuleEnd, WatchStep } from "../src/core/certificate/certificate-watch.ts"
+import { admitRequest, lendTokens, withGuards } from "../src/core/gate/client-gate.ts"
+import type { GateDecision, GateRequest, LeaseGrant } from "../src/core/gate/client-gate.ts"
+import type { ObjectRecord } from "../src/core/record/event.ts"
+import { administerGuard, findOpenGuard, recordOutcomes, settleGuards } from "../src/core/gate/gate-guards.ts"
+import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../src/core/gate/gate-guards.ts"
+import { inspectGate } from "../src/core/gate/gate-report.ts"
+import type { GateReport } from "../src/core/gate/gate-report.ts"
+import { EMPTY_GATE_STATE, isForgettable, nextWakeMs, restoreGateState } from "../src/core/gate/gate-state.ts"
+import type { GateState } from "../src/core/gate/gate-state.ts"
+import { parseGateSubject } from "../src/core/gate/gate-subject.ts"
+import type { GateSubject } from "../src/core/gate/gate-subject.ts"
+import { guardRecordOf } from "../src/core/guard/guard-record.ts"
+import type { AdminAction } from "../src/core/guard/guard.ts"
+import type { LeaseCall } from "../src/core/lease/lease-protocol.ts"
+import type { NamedLimit } from "../src/core/limit/limit.ts"
+import type { OutcomeResult } from "../src/core/guard/outcome.ts"
+import { recordStopped, restoreStopped } from "../src/core/gate/stopped.ts"
+import type { StoppedReport } from "../src/core/gate/stopped.ts"
 import { AUDIT_OUTBOX_SCHEMA, AuditOutbox } from "./audit-outbox.ts"
 import { countOpenings } from "./guard-openings.ts"
 import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"

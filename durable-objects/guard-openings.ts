@@ -1,8 +1,8 @@
 /**
  * Tells the metrics that guards have opened, once and without waiting: what cannot be told is in the records all the same.
  */
-import { decideObjectError } from "../src/core/object-error.ts"
-import { NO_COUNTS } from "../src/core/metric-report.ts"
+import { decideObjectError } from "../src/core/gate/object-error.ts"
+import { NO_COUNTS } from "../src/core/metric/metric-report.ts"
 import { logFailure } from "./outbox.ts"
 
 /** Counts one opening of each guard that is named. Never rejects. */

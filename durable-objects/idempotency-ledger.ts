@@ -1,5 +1,5 @@
 /**
- * The ledger of one shard of a client's idempotency keys: loads the record of a key, lets `core/idempotency-ledger.ts` decide,
+ * The ledger of one shard of a client's idempotency keys: loads the record of a key, lets `core/idempotency/idempotency-ledger.ts` decide,
  * stores, returns.
  *
  * Every call reads storage, and every change writes it in the same synchronous turn; the output gate holds the answer until the
@@ -12,8 +12,13 @@
  */
 import { DurableObject } from "cloudflare:workers"
 import { IDEMPOTENCY_ALARM_MS_MIN, IDEMPOTENCY_EXPIRY_BATCH } from "../src/core/bounds.ts"
-import { reserveKey, settleAttempt } from "../src/core/idempotency-ledger.ts"
-import type { LedgerRow, ReserveDecision, ReserveDemand, Settlement } from "../src/core/idempotency-ledger.ts"
+import { reserveKey, settleAttempt } from "../src/core/idempotency/idempotency-ledger.ts"
+import type {
+  LedgerRow,
+  ReserveDecision,
+  ReserveDemand,
+  Settlement,
+} from "../src/core/idempotency/idempotency-ledger.ts"
 import { logFailure } from "./outbox.ts"
 
 /** Records of one tag lie side by side: they are looked for together. */

@@ -1,14 +1,20 @@
 /**
- * The metrics of the whole gateway: loads what was counted, lets `core/metric-state.ts` add a report, stores, returns.
+ * The metrics of the whole gateway: loads what was counted, lets `core/metric/metric-state.ts` add a report, stores, returns.
  *
  * One instance, named `gateway`. A report is durable before it is acknowledged, and one that comes twice counts once. Isolates
  * report about every ten seconds, so one row of JSON is written per isolate and report, however many requests there are.
  * Asked by isolates, by objects of clients, and by the admin host. An unreadable row counts as nothing: counters begin again.
  */
 import { DurableObject } from "cloudflare:workers"
-import type { MetricCounts, MetricReport } from "../src/core/metric-report.ts"
-import { recordCounts, recordReport, restoreMetrics, storeMetrics, type MetricState } from "../src/core/metric-state.ts"
-import { formatMetrics, type MetricBuild, type MetricFormat } from "../src/core/openmetrics.ts"
+import type { MetricCounts, MetricReport } from "../src/core/metric/metric-report.ts"
+import {
+  recordCounts,
+  recordReport,
+  restoreMetrics,
+  storeMetrics,
+  type MetricState,
+} from "../src/core/metric/metric-state.ts"
+import { formatMetrics, type MetricBuild, type MetricFormat } from "../src/core/metric/openmetrics.ts"
 
 const SCHEMA = "CREATE TABLE IF NOT EXISTS metrics (id INTEGER PRIMARY KEY CHECK (id = 1), state TEXT NOT NULL) STRICT;"
 const READ = "SELECT state FROM metrics"

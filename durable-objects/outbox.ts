@@ -2,10 +2,10 @@
  * Records of an object that wait in its storage for the queue, so that none is lost when the queue does not take them or the
  * instance ends. Each is offered at least once. Bounded: beyond the bound the oldest are dropped, and it is said how many.
  */
-import { GUARD_RECORDS_MAX } from "../src/core/bounds.ts"
-import { withAlert } from "../src/core/alert.ts"
-import { formatEventJson, type ObjectRecord } from "../src/core/event.ts"
-import { redactText } from "../src/core/redaction.ts"
+import { OUTBOX_RECORDS_MAX } from "../src/core/bounds.ts"
+import { withAlert } from "../src/core/record/alert.ts"
+import { formatEventJson, type ObjectRecord } from "../src/core/record/event.ts"
+import { redactText } from "../src/core/record/redaction.ts"
 
 /** The table that an {@link Outbox} needs: a row of JSON for each record that waits. */
 export const OUTBOX_SCHEMA =
@@ -63,7 +63,7 @@ export class Outbox {
   #dropExcess(): void {
     const { rowsWritten } = this.#sql.exec(
       "DELETE FROM outbox WHERE id <= (SELECT MAX(id) FROM outbox) - ?",
-      GUARD_RECORDS_MAX,
+      OUTBOX_RECORDS_MAX,
     )
     if (rowsWritten > 0) logFailure(`${this.#kind}_records_dropped`, rowsWritten)
   }

@@ -3,14 +3,14 @@
  *
  * One instance per CA, named by its key identifier, so that a list is fetched once for the whole gateway and every isolate is
  * told the same. A successor is verified as a whole and replaces the list in one transaction, or changes nothing: whatever the
- * CA's server answers, the last good list stays. Rules are `core/crl.ts` and `core/revocation.ts`; none is decided here.
+ * CA's server answers, the last good list stays. Rules are `core/certificate/crl.ts` and `core/certificate/revocation.ts`; none is decided here.
  *
  * Stored: `state`, one row of JSON with a version (`ListState`); `revoked`, one row for each serial; `outbox`.
  */
 import { DurableObject } from "cloudflare:workers"
 import { CRL_BYTES_MAX, CRL_FETCH_TIMEOUT_MS, RECORD_RETRY_MS } from "../src/core/bounds.ts"
-import { crlRecordOf, type CrlOccurrence } from "../src/core/crl-record.ts"
-import { parseCrl, type CrlFacts } from "../src/core/crl.ts"
+import { crlRecordOf, type CrlOccurrence } from "../src/core/certificate/crl-record.ts"
+import { parseCrl, type CrlFacts } from "../src/core/certificate/crl.ts"
 import { parseHex } from "../src/core/hex.ts"
 import {
   afterFailure,
@@ -21,9 +21,9 @@ import {
   refuseList,
   restoreListState,
   statusOf,
-} from "../src/core/revocation.ts"
-import type { ListState, RevocationSource, RevocationStatus, StoredList } from "../src/core/revocation.ts"
-import { planVerification } from "../src/core/signature.ts"
+} from "../src/core/certificate/revocation.ts"
+import type { ListState, RevocationSource, RevocationStatus, StoredList } from "../src/core/certificate/revocation.ts"
+import { planVerification } from "../src/core/certificate/signature.ts"
 import { parseJson } from "../src/core/untrusted.ts"
 import { logFailure, Outbox, OUTBOX_SCHEMA } from "./outbox.ts"
 
@@ -80,7 +80,7 @@ export class RevocationList extends DurableObject<Env> {
    * Returns what a serial is under the list in force. A list that is due is fetched behind the answer, so that a CA nobody
    * has asked about before does not wait for a timer.
    *
-   * @param serial as `core/x509.ts` writes serials
+   * @param serial as `core/certificate/x509.ts` writes serials
    */
   check(serial: string, source: RevocationSource): SerialVerdict {
     this.#noteStale(source)

@@ -1,12 +1,12 @@
 /**
  * The connection details that the edge vouches for, as the one header field that workerd turns into `request.cf`.
  *
- * @see src/core/edge-assertion.ts for what the MAC covers and how the Worker checks it
+ * @see src/core/assertion/edge-assertion.ts for what the MAC covers and how the Worker checks it
  */
 import { createHmac, type KeyObject } from "node:crypto"
-import { signedText, type AssertedRequest, type EdgeAssertion } from "../src/core/edge-assertion.ts"
-import type { EdgeReport } from "../src/core/edge-metrics.ts"
-import type { TlsClientAuth } from "../src/core/platform-certificate.ts"
+import { signedText, type AssertedRequest, type EdgeAssertion } from "../src/core/assertion/edge-assertion.ts"
+import type { EdgeReport } from "../src/core/metric/edge-metrics.ts"
+import type { TlsClientAuth } from "../src/core/certificate/platform-certificate.ts"
 
 /** What the edge knows of a connection, under the names that Cloudflare uses in `request.cf`. */
 export interface ConnectionDetails {

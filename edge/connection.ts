@@ -9,8 +9,8 @@
  */
 import type { ServerResponse } from "node:http"
 import type { TLSSocket } from "node:tls"
-import { formatIpAddress, parseIpAddress } from "../src/core/ip-address.ts"
-import type { TlsClientAuth } from "../src/core/platform-certificate.ts"
+import { formatIpAddress, parseIpAddress } from "../src/core/message/ip-address.ts"
+import type { TlsClientAuth } from "../src/core/certificate/platform-certificate.ts"
 import { writeDetails, type ConnectionDetails, type WrittenDetails } from "./assertion.ts"
 import { PIPELINED_REQUESTS_MAX } from "./options.ts"
 import { readPeer, type Peer } from "./tls-client-auth.ts"

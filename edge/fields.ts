@@ -2,11 +2,11 @@
  * Which header fields cross the edge, in both directions. Pure.
  *
  * The edge removes what ends at a connection and what only it may say; identity and forwarding fields in general are the
- * Worker's rule (`core/forwarding.ts`), the same as behind Cloudflare.
+ * Worker's rule (`core/message/forwarding.ts`), the same as behind Cloudflare.
  *
  * @see RFC 9110 §7.6.1
  */
-import { isHopByHop, parseConnection } from "../src/core/forwarding.ts"
+import { isHopByHop, parseConnection } from "../src/core/message/forwarding.ts"
 import type { Field, Framing } from "./request-grammar.ts"
 
 /**

@@ -7,8 +7,8 @@ import {
   reasonOfHandshakeError,
   type EdgeReport,
   type HandshakeFailure,
-} from "../src/core/edge-metrics.ts"
-import type { CountedSeries } from "../src/core/metric-report.ts"
+} from "../src/core/metric/edge-metrics.ts"
+import type { CountedSeries } from "../src/core/metric/metric-report.ts"
 import type { ProblemCode } from "../src/core/problem.ts"
 
 /** The counts of an edge. */

@@ -4,7 +4,7 @@
  */
 import { STATUS_CODES } from "node:http"
 import { createProblem, PROBLEM_FIELDS, PROBLEMS, type ProblemCode } from "../src/core/problem.ts"
-import { METHODS } from "../src/core/route.ts"
+import { METHODS } from "../src/core/route/route.ts"
 
 /** A complete refusal. `fields` holds names and values in turn and says `Connection: close` when the connection ends. */
 export interface Refusal {

@@ -9,8 +9,8 @@
  */
 import { HEADER_BYTES_MAX, HEADER_COUNT_MAX, TARGET_BYTES_MAX } from "../src/core/bounds.ts"
 import type { ProblemCode } from "../src/core/problem.ts"
-import { METHODS } from "../src/core/route.ts"
-import { parseHost } from "../src/core/target.ts"
+import { METHODS } from "../src/core/route/route.ts"
+import { parseHost } from "../src/core/route/target.ts"
 
 /** A header field as sent. */
 export type Field = readonly [name: string, value: string]

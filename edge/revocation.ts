@@ -9,10 +9,10 @@
  * @see RFC 5280 §5, §6.3
  */
 import { verify, type X509Certificate } from "node:crypto"
-import { readChildren, readDer, readOid, readTime, TAG, type DerElement } from "../src/core/der.ts"
+import { readChildren, readDer, readOid, readTime, TAG, type DerElement } from "../src/core/certificate/der.ts"
 import { formatHex } from "../src/core/hex.ts"
-import { formatRfc4514, readName } from "../src/core/distinguished-name.ts"
-import { formatSerial } from "../src/core/x509.ts"
+import { formatRfc4514, readName } from "../src/core/certificate/distinguished-name.ts"
+import { formatSerial } from "../src/core/certificate/x509.ts"
 
 /** One list. Serials are lower-case hex without a leading zero octet; instants are epoch ms. */
 export interface RevocationList {

@@ -6,8 +6,8 @@
  */
 import { constants } from "node:crypto"
 import { createSecureContext } from "node:tls"
-import { parseIpAddress } from "../src/core/ip-address.ts"
-import { parseHost } from "../src/core/target.ts"
+import { parseIpAddress } from "../src/core/message/ip-address.ts"
+import { parseHost } from "../src/core/route/target.ts"
 import type { EdgeMaterial } from "./options.ts"
 import { parseTrust, type Trust } from "./trust.ts"
 

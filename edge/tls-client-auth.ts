@@ -8,9 +8,9 @@
 import { createHash, X509Certificate } from "node:crypto"
 import type { TLSSocket } from "node:tls"
 import { LEAF_BYTES_MAX } from "../src/core/bounds.ts"
-import { formatLegacy, formatRfc4514 } from "../src/core/distinguished-name.ts"
-import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../src/core/platform-certificate.ts"
-import { parseX509 } from "../src/core/x509.ts"
+import { formatLegacy, formatRfc4514 } from "../src/core/certificate/distinguished-name.ts"
+import { NO_CLIENT_CERTIFICATE, type TlsClientAuth } from "../src/core/certificate/platform-certificate.ts"
+import { parseX509 } from "../src/core/certificate/x509.ts"
 import { decideRevocation, type RevocationDecision } from "./revocation.ts"
 import { buildChain, type Trust } from "./trust.ts"
 

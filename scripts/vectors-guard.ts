@@ -2,13 +2,13 @@
  * Plays the scenarios of `test/vectors/guard.json` against the guard of the core, step by step, and compares of each
  * answer what the scenario names. For the test and for the command that reports on all vectors. Touches no file.
  */
-import { parseGuardConfig } from "../src/core/guard-config.ts"
-import type { GuardConfig } from "../src/core/guard-config.ts"
-import { parseGuardState } from "../src/core/guard-state.ts"
-import type { GuardState, GuardStatus } from "../src/core/guard-state.ts"
-import { administer, observe, recordOutcome, requestAdmission } from "../src/core/guard.ts"
-import type { Admission, AdminAction, GuardDecision } from "../src/core/guard.ts"
-import type { OutcomeResult } from "../src/core/outcome.ts"
+import { parseGuardConfig } from "../src/core/guard/guard-config.ts"
+import type { GuardConfig } from "../src/core/guard/guard-config.ts"
+import { parseGuardState } from "../src/core/guard/guard-state.ts"
+import type { GuardState, GuardStatus } from "../src/core/guard/guard-state.ts"
+import { administer, observe, recordOutcome, requestAdmission } from "../src/core/guard/guard.ts"
+import type { Admission, AdminAction, GuardDecision } from "../src/core/guard/guard.ts"
+import type { OutcomeResult } from "../src/core/guard/outcome.ts"
 
 /** One step: what happens to which client's guard at which time, and what must hold right after it. */
 export type GuardStepVector = {

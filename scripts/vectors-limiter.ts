@@ -2,19 +2,19 @@
  * Plays one scenario of the format `limiter-vectors/1` against the limiter of the core.
  *
  * Each scenario takes two roads where both exist: the functions of its kind of limit, which know every operation, and
- * `core/admission.ts`, which is what the client's object calls. After every step the state goes through JSON, as it does
+ * `core/limit/admission.ts`, which is what the client's object calls. After every step the state goes through JSON, as it does
  * in the object's row. For the tests and for the command that reports on all vectors. Touches no file.
  */
 import { isDeepStrictEqual } from "node:util"
-import { decideAdmission, releaseLeases, renewLeases } from "../src/core/admission.ts"
-import * as concurrency from "../src/core/concurrency.ts"
-import { EMPTY_GATE_STATE, parseGateState } from "../src/core/gate-state.ts"
-import type { GateState } from "../src/core/gate-state.ts"
-import * as bucket from "../src/core/gcra.ts"
-import { isNamedLimit } from "../src/core/limit.ts"
-import type { NamedLimit } from "../src/core/limit.ts"
-import * as quota from "../src/core/quota.ts"
-import { formatRateLimit, formatRateLimitPolicy, formatRetryAfter } from "../src/core/ratelimit-fields.ts"
+import { decideAdmission, releaseLeases, renewLeases } from "../src/core/limit/admission.ts"
+import * as concurrency from "../src/core/limit/concurrency.ts"
+import { EMPTY_GATE_STATE, parseGateState } from "../src/core/gate/gate-state.ts"
+import type { GateState } from "../src/core/gate/gate-state.ts"
+import * as bucket from "../src/core/limit/gcra.ts"
+import { isNamedLimit } from "../src/core/limit/limit.ts"
+import type { NamedLimit } from "../src/core/limit/limit.ts"
+import * as quota from "../src/core/limit/quota.ts"
+import { formatRateLimit, formatRateLimitPolicy, formatRetryAfter } from "../src/core/limit/ratelimit-fields.ts"
 import { isInstant, membersOf } from "../src/core/untrusted.ts"
 
 /** Whether a scenario holds; if not, the first step that differs and how. */

@@ -5,8 +5,8 @@
  * The bound for all windows `[s, t]` at once is a bucket that never refuses: it starts full, every admission takes from it,
  * and it falls below 0 exactly when some window saw more than `burst + rate * (t - s)`. A quota is a count per hour.
  */
-import type { BucketState } from "../src/core/gcra.ts"
-import type { LeaseLedger } from "../src/core/lease-ledger.ts"
+import type { BucketState } from "../src/core/limit/gcra.ts"
+import type { LeaseLedger } from "../src/core/lease/lease-ledger.ts"
 import { QUOTA_WINDOW_MS } from "./scenario.ts"
 import type { Drawn, Scenario, SimulatedLimit, SimulatedQuota } from "./scenario.ts"
 

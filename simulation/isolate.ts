@@ -1,8 +1,8 @@
 /**
  * One isolate in the simulation: a clock of its own, and one real holder per set of limits.
  */
-import { createHolder } from "../src/core/lease-holder.ts"
-import type { LeaseHolder } from "../src/core/lease-holder.ts"
+import { createHolder } from "../src/core/lease/lease-holder.ts"
+import type { LeaseHolder } from "../src/core/lease/lease-holder.ts"
 import type { Random } from "./random.ts"
 
 /** A holder, and what the world knows about it that it does not know itself. */

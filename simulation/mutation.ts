@@ -1,15 +1,15 @@
 /**
  * Deliberate mistakes. A checker that finds none of them proves nothing by finding nothing in the real code.
  */
-import type { BucketState } from "../src/core/gcra.ts"
-import { EMPTY_LEDGER } from "../src/core/lease-ledger.ts"
-import type { LeaseLedger } from "../src/core/lease-ledger.ts"
-import { isRefilling } from "../src/core/lease-member.ts"
-import type { LeaseMember, LeasePool } from "../src/core/lease-member.ts"
-import type { LendableMember } from "../src/core/lease-pool.ts"
-import type { LeaseCall } from "../src/core/lease-protocol.ts"
-import type { LeaseHolder } from "../src/core/lease-holder.ts"
-import type { QuotaState } from "../src/core/quota.ts"
+import type { BucketState } from "../src/core/limit/gcra.ts"
+import { EMPTY_LEDGER } from "../src/core/lease/lease-ledger.ts"
+import type { LeaseLedger } from "../src/core/lease/lease-ledger.ts"
+import { isRefilling } from "../src/core/lease/lease-member.ts"
+import type { LeaseMember, LeasePool } from "../src/core/lease/lease-member.ts"
+import type { LendableMember } from "../src/core/lease/lease-pool.ts"
+import type { LeaseCall } from "../src/core/lease/lease-protocol.ts"
+import type { LeaseHolder } from "../src/core/lease/lease-holder.ts"
+import type { QuotaState } from "../src/core/limit/quota.ts"
 
 /** A mistake: what is left out or done differently. */
 export const MUTATIONS = [

@@ -2,7 +2,7 @@
  * What one simulated run consists of: limits, isolates, arrivals, network, faults and events. A seed determines all of it,
  * so a run is named by its seed. The ranges are wider than any deployment, because bugs live at the edges.
  */
-import { isWorthLending } from "../src/core/lease-sizing.ts"
+import { isWorthLending } from "../src/core/lease/lease-sizing.ts"
 import { createRandom } from "./random.ts"
 import type { Random } from "./random.ts"
 

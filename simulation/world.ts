@@ -2,9 +2,9 @@
  * One run: isolates, one object and the network between them, in virtual time. Drives the real decisions of `src/core` and
  * tells the checker everything that truly happens. The same scenario gives the same run, to the last decision.
  */
-import { abandonCall, acceptAnswer, decide, dropLease, startCall } from "../src/core/lease-holder.ts"
-import type { HolderStep, LeaseDenial } from "../src/core/lease-holder.ts"
-import type { LeaseAnswer } from "../src/core/lease-protocol.ts"
+import { abandonCall, acceptAnswer, decide, dropLease, startCall } from "../src/core/lease/lease-holder.ts"
+import type { HolderStep, LeaseDenial } from "../src/core/lease/lease-holder.ts"
+import type { LeaseAnswer } from "../src/core/lease/lease-protocol.ts"
 import { Checker, IdealLimits } from "./checker.ts"
 import type { Violation } from "./checker.ts"
 import { SimulatedIsolate } from "./isolate.ts"

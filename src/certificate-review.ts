@@ -1,6 +1,6 @@
 /**
  * The review of certificates on the daily round: asks the object of every client which of its certificates end soon. Decides nothing:
- * what is told, and that it is told once a day, is `core/certificate-watch.ts` in the object.
+ * what is told, and that it is told once a day, is `core/certificate/certificate-watch.ts` in the object.
  */
 import { visitClients, type RoundOutcome } from "./client-round.ts"
 import type { Gateway } from "./context.ts"

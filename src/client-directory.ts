@@ -6,8 +6,8 @@
  */
 import type { Config } from "./config/config.ts"
 import type { ClientDirectory } from "./context.ts"
-import { reviewSlotOf } from "./core/certificate-watch.ts"
-import { decideIdentity } from "./core/identity.ts"
+import { reviewSlotOf } from "./core/certificate/certificate-watch.ts"
+import { decideIdentity } from "./core/certificate/identity.ts"
 
 /** Returns the directory of a configuration. */
 export function createEmbeddedDirectory({ clients, clientIndex }: Config): ClientDirectory {

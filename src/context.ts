@@ -4,23 +4,23 @@
  * One record per request, held as the only Hono variable. Stages never import each other; this is where they meet.
  */
 import type { Context } from "hono"
-import type { TokenFacts } from "./core/access-token.ts"
+import type { TokenFacts } from "./core/token/access-token.ts"
 import type { Config, ConfiguredClient, Origin, Route } from "./config/config.ts"
-import type { ClientCertificate } from "./core/certificate.ts"
-import type { Outcome } from "./core/event.ts"
-import type { AssertionClaims } from "./core/gateway-assertion.ts"
-import type { KeyedRequest } from "./core/idempotency-key.ts"
-import type { IdempotencyOutcome, KeyIdentity } from "./core/idempotency-ledger.ts"
-import type { ReceivedFields } from "./core/header-section.ts"
-import type { IdentityDecision } from "./core/identity.ts"
-import type { GaugeName } from "./core/metric-catalogue.ts"
-import type { Tally } from "./core/metrics.ts"
-import type { OutcomeResult } from "./core/outcome.ts"
-import type { GateVerdict } from "./core/gate-verdict.ts"
+import type { ClientCertificate } from "./core/certificate/certificate.ts"
+import type { Outcome } from "./core/record/event.ts"
+import type { AssertionClaims } from "./core/assertion/gateway-assertion.ts"
+import type { KeyedRequest } from "./core/idempotency/idempotency-key.ts"
+import type { IdempotencyOutcome, KeyIdentity } from "./core/idempotency/idempotency-ledger.ts"
+import type { ReceivedFields } from "./core/message/header-section.ts"
+import type { IdentityDecision } from "./core/certificate/identity.ts"
+import type { GaugeName } from "./core/metric/metric-catalogue.ts"
+import type { Tally } from "./core/metric/metrics.ts"
+import type { OutcomeResult } from "./core/guard/outcome.ts"
+import type { GateVerdict } from "./core/gate/gate-verdict.ts"
 import type { ProblemCode } from "./core/problem.ts"
-import type { ChildSpan, SpanAttributes } from "./core/span.ts"
-import type { TraceContext } from "./core/trace-context.ts"
-import type { Close, ClosedBy, Standing, UpgradeDecision } from "./core/websocket.ts"
+import type { ChildSpan, SpanAttributes } from "./core/record/span.ts"
+import type { TraceContext } from "./core/record/trace-context.ts"
+import type { Close, ClosedBy, Standing, UpgradeDecision } from "./core/message/websocket.ts"
 
 /** The life of one request so far. Members are undefined until the stage that learns them has run. */
 export interface Exchange {
@@ -28,7 +28,7 @@ export interface Exchange {
   /** Set by request-id; may be replaced once by trace. */
   requestId: string
   trace: TraceContext
-  /** Where the trace that was minted for it stands among all (`core/sampling.ts`). */
+  /** Where the trace that was minted for it stands among all (`core/record/sampling.ts`). */
   tracePlace: number
   /** Set while the trace is sampled and some sink takes spans. */
   spans?: SpanCollector | undefined
@@ -193,7 +193,7 @@ export interface MetricsRecorder extends Tally {
  */
 export interface ClientDirectory {
   /**
-   * Returns whose certificate this is at `nowMs`, epoch ms, by the rules of `core/identity.ts`: of all rules that match, none of
+   * Returns whose certificate this is at `nowMs`, epoch ms, by the rules of `core/certificate/identity.ts`: of all rules that match, none of
    * another client. Throws or rejects when it does not know.
    */
   find(

@@ -1,5 +1,5 @@
 /**
- * Whether a request came through the local edge, and with what the edge vouches for. The rules are `core/edge-assertion.ts`.
+ * Whether a request came through the local edge, and with what the edge vouches for. The rules are `core/assertion/edge-assertion.ts`.
  *
  * Asked by the `certificate` stage and by the admin room. Each remembers the ids that it has accepted by itself: an assertion is bound
  * to its host, and no host is both a client's and an administrator's.
@@ -11,7 +11,7 @@ import {
   signedText,
   type AssertionDecision,
   type SeenAssertions,
-} from "./core/edge-assertion.ts"
+} from "./core/assertion/edge-assertion.ts"
 import { parseHex } from "./core/hex.ts"
 
 /** Returns whether to believe what `request.cf` of this request says; each assertion once. */

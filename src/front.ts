@@ -4,7 +4,7 @@
  */
 import { createAdminApplication } from "./admin/admin.ts"
 import type { Gateway } from "./context.ts"
-import { parseHost } from "./core/target.ts"
+import { parseHost } from "./core/route/target.ts"
 import { createApplication } from "./gateway.ts"
 
 /** Answers requests. */

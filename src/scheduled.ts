@@ -6,7 +6,7 @@
  */
 import { reviewCertificates } from "./certificate-review.ts"
 import type { Gateway } from "./context.ts"
-import { redactText } from "./core/redaction.ts"
+import { redactText } from "./core/record/redaction.ts"
 import { wakeTrails } from "./trail-round.ts"
 
 /** What duties know: the gateway's configuration and clients, and when they were due, epoch ms. */

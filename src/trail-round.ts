@@ -4,7 +4,7 @@
  */
 import { isRoundDue, visitClients, type RoundOutcome } from "./client-round.ts"
 import type { Gateway } from "./context.ts"
-import { GATEWAY_TRAIL } from "./core/audit-record.ts"
+import { GATEWAY_TRAIL } from "./core/audit/audit-record.ts"
 
 /**
  * Wakes the trails of the clients of the hour that begins at `scheduledMs`, see {@link visitClients}, and each time the one that is no

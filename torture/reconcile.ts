@@ -2,8 +2,8 @@
  * Whether three accounts of the same payments agree: what the bank carried out, what callers were told, and what the audit
  * trails say. Pure.
  */
-import { parseAuditLine, type AuditRecord } from "../src/core/audit-record.ts"
-import { verifyTrails } from "../src/core/audit-verify.ts"
+import { parseAuditLine, type AuditRecord } from "../src/core/audit/audit-record.ts"
+import { verifyTrails } from "../src/core/audit/audit-verify.ts"
 import type { Execution } from "./bank.ts"
 
 /** What a caller was told about a payment in the end. */

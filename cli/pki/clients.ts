@@ -1,7 +1,7 @@
 /**
  * Which certificates the development PKI issues for the clients of a configuration, so that each of them is recognised.
  */
-import { normalizeKeyId } from "../../src/core/certificate.ts"
+import { normalizeKeyId } from "../../src/core/certificate/certificate.ts"
 import type { WranglerEnvironment } from "../wrangler-file.ts"
 import type { PkiClientOptions } from "./plan.ts"
 

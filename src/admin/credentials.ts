@@ -6,9 +6,9 @@
  */
 import type { AdminRoom } from "../config/config.ts"
 import type { Gateway, GatewayContext, StageHandler } from "../context.ts"
-import { decideUse } from "../core/access-token.ts"
+import { decideUse } from "../core/token/access-token.ts"
 import { readAdminSecret } from "../core/admin.ts"
-import { decideBearer, formatChallenge, type BearerError } from "../core/bearer.ts"
+import { decideBearer, formatChallenge, type BearerError } from "../core/token/bearer.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
 import { createKeySets } from "../tokens/key-sets.ts"
 import { createTokenVerifier } from "../tokens/token-verifier.ts"

@@ -7,9 +7,9 @@
  */
 import type { Gateway, GatewayContext } from "../context.ts"
 import { METRIC_TIMEOUT_MS } from "../core/bounds.ts"
-import { readEdgeReport } from "../core/edge-metrics.ts"
-import { decideObjectError } from "../core/object-error.ts"
-import { chooseFormat, METRIC_MEDIA_TYPES } from "../core/openmetrics.ts"
+import { readEdgeReport } from "../core/metric/edge-metrics.ts"
+import { decideObjectError } from "../core/gate/object-error.ts"
+import { chooseFormat, METRIC_MEDIA_TYPES } from "../core/metric/openmetrics.ts"
 import { VERSION } from "../core/version.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { createAssertionCheck } from "../edge-assertions.ts"

@@ -4,8 +4,8 @@
 import type { AdminRoom } from "../config/config.ts"
 import type { StageHandler } from "../context.ts"
 import { isOwnPage } from "../core/admin.ts"
-import { readHeaderSection } from "../core/header-section.ts"
-import { decideTarget } from "../core/target.ts"
+import { readHeaderSection } from "../core/message/header-section.ts"
+import { decideTarget } from "../core/route/target.ts"
 import { refuse } from "../reply.ts"
 
 /** Returns the handler. */

@@ -1,16 +1,21 @@
 /**
  * Stage `certificate`: a client certificate that the platform vouches for and whose own facts agree.
  *
- * Decodes and hashes a leaf once per isolate; the rules are `core/certificate.ts`, for CAs whose revocations the gateway looks
- * after by itself `core/revocation.ts`, and behind the local edge `core/edge-assertion.ts`.
+ * Decodes and hashes a leaf once per isolate; the rules are `core/certificate/certificate.ts`, for CAs whose revocations the gateway looks
+ * after by itself `core/certificate/revocation.ts`, and behind the local edge `core/assertion/edge-assertion.ts`.
  */
 import type { Issuer } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { CERTIFICATE_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
-import { decideLeaf, decidePresented, type ClientCertificate, type LeafDigests } from "../core/certificate.ts"
-import { decideRevocation, findIssuer, type RevocationRefusal } from "../core/revocation.ts"
-import { parseX509, type X509Facts } from "../core/x509.ts"
-import { HOLDS, type Standing } from "../core/websocket.ts"
+import {
+  decideLeaf,
+  decidePresented,
+  type ClientCertificate,
+  type LeafDigests,
+} from "../core/certificate/certificate.ts"
+import { decideRevocation, findIssuer, type RevocationRefusal } from "../core/certificate/revocation.ts"
+import { parseX509, type X509Facts } from "../core/certificate/x509.ts"
+import { HOLDS, type Standing } from "../core/message/websocket.ts"
 import { sha256Hex } from "../digest.ts"
 import { createAssertionCheck } from "../edge-assertions.ts"
 import { createRevocationVerdicts } from "../gate/revocation-verdicts.ts"

@@ -2,23 +2,23 @@
  * Stage `client-gate`: whether a client's limits and guards let a request pass, and what its outcome tells the guards.
  *
  * Decided by tokens that the client's object has lent this isolate (`client-leases.ts`), or else by the object itself, by
- * the rules of `core/client-gate.ts`; when it is not known what the object says, the request is refused. A place among the
+ * the rules of `core/gate/client-gate.ts`; when it is not known what the object says, the request is refused. A place among the
  * requests in progress is given back when the answer has reached the caller; should that fail, it ends by itself.
  */
 import { createClientLeases, type LeaseSubject } from "../gate/client-leases.ts"
 import type { ClientObjects } from "../gate/client-object.ts"
 import type { ConfiguredClient, Guard, Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { recallBlock, rememberBlock, type BlockMemory } from "../core/block-memory.ts"
+import { recallBlock, rememberBlock, type BlockMemory } from "../core/guard/block-memory.ts"
 import { LEASE_HOLDERS_PER_ISOLATE_MAX } from "../core/bounds.ts"
-import type { GateDecision } from "../core/client-gate.ts"
-import { parseConnection } from "../core/forwarding.ts"
-import type { GuardStanding } from "../core/gate-guards.ts"
-import { demandOf, isLendableGuard, planGate, type GatePlan } from "../core/gate-plan.ts"
-import { keyedObjectName, keyedSubject } from "../core/gate-subject.ts"
-import { unavailableVerdict, verdictOfDecision, type GateRefusal, type GateVerdict } from "../core/gate-verdict.ts"
+import type { GateDecision } from "../core/gate/client-gate.ts"
+import { parseConnection } from "../core/message/forwarding.ts"
+import type { GuardStanding } from "../core/gate/gate-guards.ts"
+import { demandOf, isLendableGuard, planGate, type GatePlan } from "../core/gate/gate-plan.ts"
+import { keyedObjectName, keyedSubject } from "../core/gate/gate-subject.ts"
+import { unavailableVerdict, verdictOfDecision, type GateRefusal, type GateVerdict } from "../core/gate/gate-verdict.ts"
 import { formatHex } from "../core/hex.ts"
-import type { NamedLimit } from "../core/limit.ts"
+import type { NamedLimit } from "../core/limit/limit.ts"
 import type { ProblemCode } from "../core/problem.ts"
 import {
   formatLegacyFields,
@@ -26,9 +26,9 @@ import {
   formatRateLimitPolicy,
   formatRateLimitShadow,
   formatRetryAfter,
-} from "../core/ratelimit-fields.ts"
-import { softenLimits, softenVerdict } from "../core/soft-mode.ts"
-import { HOLDS, type Standing } from "../core/websocket.ts"
+} from "../core/limit/ratelimit-fields.ts"
+import { softenLimits, softenVerdict } from "../core/gate/soft-mode.ts"
+import { HOLDS, type Standing } from "../core/message/websocket.ts"
 import { sha256Hex } from "../digest.ts"
 import { noteGateSpan } from "../gate/gate-span.ts"
 import { tellGuards, type PassedGuard } from "../gate/guard-outcomes.ts"

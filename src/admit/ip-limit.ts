@@ -1,12 +1,12 @@
 /**
  * Stage `ip-limit`: a coarse limit per address, counted by the platform before anything is known about the client.
  *
- * The rule is `core/ip-limit.ts`. This stage waits a short, bounded time for the binding `IP_LIMIT`; without the binding it
+ * The rule is `core/limit/ip-limit.ts`. This stage waits a short, bounded time for the binding `IP_LIMIT`; without the binding it
  * passes, and what the binding gets wrong costs no request: it is noted for the event.
  */
 import type { GatewayContext, StageHandler } from "../context.ts"
 import { IP_LIMIT_PERIOD_SECONDS, IP_LIMIT_TIMEOUT_MS } from "../core/bounds.ts"
-import { decideIpLimit, ipLimitKey, type IpLimitAsked } from "../core/ip-limit.ts"
+import { decideIpLimit, ipLimitKey, type IpLimitAsked } from "../core/limit/ip-limit.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { refuse } from "../reply.ts"
 

@@ -5,9 +5,9 @@
  */
 import type { Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { rewritePath } from "../core/rewrite.ts"
-import { matchHostRoute } from "../core/virtual-host.ts"
-import { decideUpgrade } from "../core/websocket.ts"
+import { rewritePath } from "../core/route/rewrite.ts"
+import { matchHostRoute } from "../core/route/virtual-host.ts"
+import { decideUpgrade } from "../core/message/websocket.ts"
 import { refuse } from "../reply.ts"
 
 /** Returns the stage. */

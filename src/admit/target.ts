@@ -2,13 +2,13 @@
  * Stage `target`: the host is one of ours, the path has one meaning, and no field says two things.
  *
  * The local edge has checked this before, Cloudflare has checked part of it; this stage assumes neither. workerd hands on
- * the target byte for byte and joins repeated fields with a comma; the rules are `core/target.ts` and
- * `core/header-section.ts`.
+ * the target byte for byte and joins repeated fields with a comma; the rules are `core/route/target.ts` and
+ * `core/message/header-section.ts`.
  */
 import type { Gateway, StageHandler } from "../context.ts"
-import { isLoop } from "../core/forwarding.ts"
-import { readHeaderSection } from "../core/header-section.ts"
-import { decideTarget } from "../core/target.ts"
+import { isLoop } from "../core/message/forwarding.ts"
+import { readHeaderSection } from "../core/message/header-section.ts"
+import { decideTarget } from "../core/route/target.ts"
 import { refuse } from "../reply.ts"
 
 /** Returns the stage. */

@@ -2,11 +2,11 @@
  * Stage `access-policy`: whether whoever is known now may do what the request asks for.
  *
  * Today that is the scopes of the token: all that the method of the route needs have to be granted. The rule is
- * `core/scope.ts`.
+ * `core/token/scope.ts`.
  */
 import { required, type Gateway, type StageHandler } from "../context.ts"
-import { formatChallenge } from "../core/bearer.ts"
-import { missingScopes, scopesFor } from "../core/scope.ts"
+import { formatChallenge } from "../core/token/bearer.ts"
+import { missingScopes, scopesFor } from "../core/token/scope.ts"
 import { refuse } from "../reply.ts"
 
 /** Returns the stage. */

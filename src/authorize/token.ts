@@ -1,16 +1,16 @@
 /**
  * Stage `token`: an access token, on the routes that ask for one.
  *
- * It comes from the Authorization field (`core/bearer.ts`), is verified by its authorization server's keys
- * (`tokens/token-verifier.ts`), and may be used here and now by who presents it (`core/access-token.ts`): the last is
+ * It comes from the Authorization field (`core/token/bearer.ts`), is verified by its authorization server's keys
+ * (`tokens/token-verifier.ts`), and may be used here and now by who presents it (`core/token/access-token.ts`): the last is
  * decided with every request, also for a token that is remembered. Every refusal of a token carries a challenge, which says
  * what kind of thing is wrong; the exact reason is in the event, the token never is.
  */
 import type { Route } from "../config/config.ts"
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
-import { decideUse } from "../core/access-token.ts"
-import { decideBearer, formatChallenge, type BearerError } from "../core/bearer.ts"
-import { HOLDS } from "../core/websocket.ts"
+import { decideUse } from "../core/token/access-token.ts"
+import { decideBearer, formatChallenge, type BearerError } from "../core/token/bearer.ts"
+import { HOLDS } from "../core/message/websocket.ts"
 import type { ProblemCode } from "../core/problem.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
 import { createKeySets } from "../tokens/key-sets.ts"

@@ -1,20 +1,20 @@
 /**
  * The configuration as the gateway uses it: complete, resolved, frozen. Built only by `config/load.ts`.
  */
-import type { CorsPolicy } from "../core/cors.ts"
-import type { FieldRules } from "../core/field-rules.ts"
-import type { RouteGuard } from "../core/gate-plan.ts"
-import type { Client, ClientIndex } from "../core/identity.ts"
-import type { ClientLimits, LimitSet } from "../core/limit-set.ts"
-import type { OriginBreaker } from "../core/origin-breaker.ts"
-import type { Choosable, RetryTerms } from "../core/origin-choice.ts"
-import type { RevocationSource } from "../core/revocation.ts"
-import type { Rewrite } from "../core/rewrite.ts"
-import type { ScopesByMethod } from "../core/scope.ts"
-import type { TokenTerms } from "../core/access-token.ts"
-import type { HostRoute, HostTable } from "../core/virtual-host.ts"
-import type { WebSocketTerms } from "../core/websocket.ts"
-import type { RouteLog } from "../core/sampling.ts"
+import type { CorsPolicy } from "../core/message/cors.ts"
+import type { FieldRules } from "../core/message/field-rules.ts"
+import type { RouteGuard } from "../core/gate/gate-plan.ts"
+import type { Client, ClientIndex } from "../core/certificate/identity.ts"
+import type { ClientLimits, LimitSet } from "../core/limit/limit-set.ts"
+import type { OriginBreaker } from "../core/origin/origin-breaker.ts"
+import type { Choosable, RetryTerms } from "../core/origin/origin-choice.ts"
+import type { RevocationSource } from "../core/certificate/revocation.ts"
+import type { Rewrite } from "../core/route/rewrite.ts"
+import type { ScopesByMethod } from "../core/token/scope.ts"
+import type { TokenTerms } from "../core/token/access-token.ts"
+import type { HostRoute, HostTable } from "../core/route/virtual-host.ts"
+import type { WebSocketTerms } from "../core/message/websocket.ts"
+import type { RouteLog } from "../core/record/sampling.ts"
 import type { BaseUrl } from "./schema-names.ts"
 import type { TAKES } from "./schema-records.ts"
 
@@ -33,7 +33,7 @@ export interface Issuer {
   readonly name: string
   /** Subject key identifier of the CA. */
   readonly ski: string
-  /** Serials that are refused whatever else is known, as `core/x509.ts` writes them. */
+  /** Serials that are refused whatever else is known, as `core/certificate/x509.ts` writes them. */
   readonly revokedSerials: ReadonlySet<string>
   /** The list that the CA publishes; undefined when none is asked for. */
   readonly crl: IssuerCrl | undefined

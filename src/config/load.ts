@@ -8,9 +8,9 @@
  */
 import * as v from "valibot"
 import { CERTIFICATE_WARNING_MS_DEFAULT, EVENT_FLUSH_MS_DEFAULT, IDEMPOTENCY_TTL_MS_DEFAULT } from "../core/bounds.ts"
-import { compileClientIndex } from "../core/identity.ts"
+import { compileClientIndex } from "../core/certificate/identity.ts"
 import { murmur3 } from "../core/murmur3.ts"
-import { compileHosts } from "../core/virtual-host.ts"
+import { compileHosts } from "../core/route/virtual-host.ts"
 import type { Config } from "./config.ts"
 import { createReport, type ConfigError } from "./report.ts"
 import { resolveAdmin } from "./resolve-admin.ts"

@@ -3,8 +3,14 @@
  * rule once, no two clients with rules that meet, and the sets of limits that are a client's own. Pure; called by
  * `config/load.ts`.
  */
-import { matchKey, overlapKey, overlaps, type CertificateMatch, type CertificateRule } from "../core/identity.ts"
-import type { LimitSet } from "../core/limit-set.ts"
+import {
+  matchKey,
+  overlapKey,
+  overlaps,
+  type CertificateMatch,
+  type CertificateRule,
+} from "../core/certificate/identity.ts"
+import type { LimitSet } from "../core/limit/limit-set.ts"
 import type { ConfiguredClient } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"

@@ -3,7 +3,7 @@
  * `config/load.ts`.
  */
 import { GUARD_PENDING_TTL_MS_DEFAULT } from "../core/bounds.ts"
-import { OUTCOME_RULES_DEFAULT } from "../core/outcome.ts"
+import { OUTCOME_RULES_DEFAULT } from "../core/guard/outcome.ts"
 import type { Guard } from "./config.ts"
 import type { Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"

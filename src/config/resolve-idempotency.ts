@@ -3,9 +3,9 @@
  * that somebody believes in. Pure; called by `config/load.ts` and `config/resolve-routes.ts`.
  */
 import { IDEMPOTENCY_TTL_MS_DEFAULT, RECORD_KEYS_MAX } from "../core/bounds.ts"
-import { isRequestFieldForwarded } from "../core/forwarding.ts"
-import { isSafeMethod } from "../core/idempotency-key.ts"
-import { METHODS } from "../core/route.ts"
+import { isRequestFieldForwarded } from "../core/message/forwarding.ts"
+import { isSafeMethod } from "../core/idempotency/idempotency-key.ts"
+import { METHODS } from "../core/route/route.ts"
 import type { IdempotencyTerms, RouteIdempotency } from "./config.ts"
 import type { Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"

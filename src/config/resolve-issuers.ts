@@ -3,7 +3,7 @@
  * list is the CA's. Pure; called by `config/load.ts`.
  */
 import { CRL_REFRESH_MS_DEFAULT } from "../core/bounds.ts"
-import { formatRfc4514, nameKey } from "../core/distinguished-name.ts"
+import { formatRfc4514, nameKey } from "../core/certificate/distinguished-name.ts"
 import { formatHex } from "../core/hex.ts"
 import type { Issuer, IssuerCrl } from "./config.ts"
 import type { Report } from "./report.ts"

@@ -3,8 +3,8 @@
  * `config/load.ts`.
  */
 import { CONCURRENCY_LEASE_GRACE_MS, ORIGIN_TIMEOUT_MS_MAX } from "../core/bounds.ts"
-import { limitsFor, type LimitSet } from "../core/limit-set.ts"
-import type { NamedLimit } from "../core/limit.ts"
+import { limitsFor, type LimitSet } from "../core/limit/limit-set.ts"
+import type { NamedLimit } from "../core/limit/limit.ts"
 import type { ConfiguredClient, Route } from "./config.ts"
 import type { Report } from "./report.ts"
 import { REQUIRED, type Parsed } from "./schema.ts"

@@ -9,7 +9,7 @@ import {
   FIELD_VALUE_LENGTH_MAX,
   REQUEST_BYTES_DEFAULT,
 } from "../core/bounds.ts"
-import type { CorsPolicy } from "../core/cors.ts"
+import type { CorsPolicy } from "../core/message/cors.ts"
 import {
   isFieldAdjustable,
   isRuleCountAllowed,
@@ -17,8 +17,8 @@ import {
   NO_FIELD_RULES,
   type Direction,
   type FieldRules,
-} from "../core/field-rules.ts"
-import { METHODS } from "../core/route.ts"
+} from "../core/message/field-rules.ts"
+import { METHODS } from "../core/route/route.ts"
 import type { Guard, MessageRules } from "./config.ts"
 import type { Report } from "./report.ts"
 import { messages } from "./schema-messages.ts"

@@ -3,8 +3,8 @@
  * keys contradict each other: the origin would refuse everything, or worse, would not ask. Pure; called by `config/load.ts`.
  */
 import { ASSERTION_KEYS_MAX, ORIGIN_RETRIES_DEFAULT, ORIGIN_TIMEOUT_MS_DEFAULT } from "../core/bounds.ts"
-import { createOriginBreaker } from "../core/origin-breaker.ts"
-import { BREAKER_TERMS_DEFAULT } from "../core/origin-health.ts"
+import { createOriginBreaker } from "../core/origin/origin-breaker.ts"
+import { BREAKER_TERMS_DEFAULT } from "../core/origin/origin-health.ts"
 import type { AssertionIssuer, Origin, OriginUrl } from "./config.ts"
 import type { Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"

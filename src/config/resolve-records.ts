@@ -1,7 +1,7 @@
 /**
  * Sinks with what they take, and nothing that contradicts itself. Pure; called by `config/load.ts`.
  */
-import { sinkId } from "../core/sink-record.ts"
+import { sinkId } from "../core/record/sink-record.ts"
 import type { Sink } from "./config.ts"
 import type { Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"

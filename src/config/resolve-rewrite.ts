@@ -2,7 +2,7 @@
  * On which hosts a route is, and how it rewrites paths. A host that the gateway does not answer for and a rewrite that could
  * never work are errors: nobody would notice them before a request does. Pure; called by `config/resolve-routes.ts`.
  */
-import { checkRewrite, type Rewrite } from "../core/rewrite.ts"
+import { checkRewrite, type Rewrite } from "../core/route/rewrite.ts"
 import type { Route } from "./config.ts"
 import type { Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"

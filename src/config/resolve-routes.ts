@@ -3,9 +3,9 @@
  * contradict each other are errors, because a key without effect is a protection that somebody believes in. Pure; called by
  * `config/load.ts`.
  */
-import { METHODS } from "../core/route.ts"
-import { LOG_ALL } from "../core/sampling.ts"
-import type { LimitSet } from "../core/limit-set.ts"
+import { METHODS } from "../core/route/route.ts"
+import { LOG_ALL } from "../core/record/sampling.ts"
+import type { LimitSet } from "../core/limit/limit-set.ts"
 import type { Guard, Origin, Route, RouteAction } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import { resolveRouteIdempotency } from "./resolve-idempotency.ts"

@@ -2,15 +2,15 @@
  * Authorization servers with their defaults, and what routes ask of tokens. Keys that contradict each other are errors. Pure;
  * called by `config/load.ts` and `config/resolve-routes.ts`.
  */
-import { ACCESS_TOKEN_TYPE } from "../core/access-token.ts"
+import { ACCESS_TOKEN_TYPE } from "../core/token/access-token.ts"
 import {
   TOKEN_CLOCK_TOLERANCE_MS_DEFAULT,
   TOKEN_KEYS_STALE_MS_DEFAULT,
   TOKEN_LIFETIME_MS_DEFAULT,
 } from "../core/bounds.ts"
-import { METHODS } from "../core/route.ts"
-import type { ScopesByMethod } from "../core/scope.ts"
-import { createTokenGuard, TOKEN_OUTCOMES } from "../core/token-guard.ts"
+import { METHODS } from "../core/route/route.ts"
+import type { ScopesByMethod } from "../core/token/scope.ts"
+import { createTokenGuard, TOKEN_OUTCOMES } from "../core/guard/token-guard.ts"
 import type { AuthorizationServer, Guard, RouteToken } from "./config.ts"
 import { nameList, type Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"

@@ -7,7 +7,7 @@ import {
   WEBSOCKET_MESSAGE_BYTES_DEFAULT,
   WEBSOCKET_RECHECK_MS_DEFAULT,
 } from "../core/bounds.ts"
-import type { WebSocketTerms } from "../core/websocket.ts"
+import type { WebSocketTerms } from "../core/message/websocket.ts"
 import type { Report } from "./report.ts"
 import type { Parsed } from "./schema.ts"
 

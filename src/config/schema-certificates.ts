@@ -3,15 +3,15 @@
  * sentence that tells an operator what it accepts. Pure; used by `config/schema.ts`.
  */
 import { SERIAL_BYTES_MAX } from "../core/bounds.ts"
-import { normalizeKeyId } from "../core/certificate.ts"
-import { formatRfc4514, nameKey, parseRfc4514 } from "../core/distinguished-name.ts"
-import { decodePem } from "../core/pem.ts"
-import { parsePrintedName } from "../core/printed-name.ts"
-import { normalizeDnsName, normalizeEmail } from "../core/san-name.ts"
-import { isWorkloadId } from "../core/spiffe-id.ts"
-import { parseSpkiPin } from "../core/spki-pin.ts"
-import { parseHost } from "../core/target.ts"
-import { parseSerial, parseX509 } from "../core/x509.ts"
+import { normalizeKeyId } from "../core/certificate/certificate.ts"
+import { formatRfc4514, nameKey, parseRfc4514 } from "../core/certificate/distinguished-name.ts"
+import { decodePem } from "../core/certificate/pem.ts"
+import { parsePrintedName } from "../core/certificate/printed-name.ts"
+import { normalizeDnsName, normalizeEmail } from "../core/certificate/san-name.ts"
+import { isWorkloadId } from "../core/certificate/spiffe-id.ts"
+import { parseSpkiPin } from "../core/certificate/spki-pin.ts"
+import { parseHost } from "../core/route/target.ts"
+import { parseSerial, parseX509 } from "../core/certificate/x509.ts"
 import { text } from "./schema-parts.ts"
 
 export const keyId = text('the subject key identifier of the CA in hex, such as "27846e5e89a3c0f4..."', (input) => {
@@ -19,7 +19,7 @@ export const keyId = text('the subject key identifier of the CA in hex, such as 
   return hex !== undefined && hex.length >= 16 && hex.length <= 128 ? hex : undefined
 })
 
-/** Becomes the spelling of `core/x509.ts`. */
+/** Becomes the spelling of `core/certificate/x509.ts`. */
 export const serial = text(
   `the serial number of a certificate: 1 to ${SERIAL_BYTES_MAX} octets in hex, colons allowed, such as "4A:1B:0C"`,
   parseSerial,

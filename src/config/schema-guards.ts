@@ -4,8 +4,8 @@
  */
 import * as v from "valibot"
 import { FAILURE_STATUSES_MAX, GUARD_KEY_FIELD_LENGTH_MAX } from "../core/bounds.ts"
-import { refuseKeyField } from "../core/key-field.ts"
-import { parseOutcomeRules } from "../core/outcome.ts"
+import { refuseKeyField } from "../core/guard/key-field.ts"
+import { parseOutcomeRules } from "../core/guard/outcome.ts"
 import { duration, HEADER_NAME } from "./schema-names.ts"
 import { oneOf, table, text, value } from "./schema-parts.ts"
 

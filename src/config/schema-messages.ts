@@ -4,8 +4,8 @@
  */
 import * as v from "valibot"
 import { BODY_LIMIT_BYTES_MAX, CORS_MAX_AGE_SECONDS_MAX } from "../core/bounds.ts"
-import { parseWebOrigin } from "../core/cors.ts"
-import { METHODS } from "../core/route.ts"
+import { parseWebOrigin } from "../core/message/cors.ts"
+import { METHODS } from "../core/route/route.ts"
 import { parseSizeBytes } from "../core/size.ts"
 import { duration, headerName, method } from "./schema-names.ts"
 import { flag, list, oneOf, table, text, textEntries, value } from "./schema-parts.ts"

@@ -4,9 +4,9 @@
  * Each carries the sentence that tells an operator what it accepts, so none is described twice. Pure; used by `config/schema.ts`
  * and its parts.
  */
-import { checkRouteRegex } from "../core/route-regex.ts"
-import { METHODS } from "../core/route.ts"
-import { canonicalizePath, parseHost } from "../core/target.ts"
+import { checkRouteRegex } from "../core/route/route-regex.ts"
+import { METHODS } from "../core/route/route.ts"
+import { canonicalizePath, parseHost } from "../core/route/target.ts"
 import { parseDurationMs } from "../core/time.ts"
 import { oneOf, type Schema, text } from "./schema-parts.ts"
 

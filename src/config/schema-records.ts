@@ -3,7 +3,7 @@
  * how many traces are exported. Used by `config/schema.ts`.
  */
 import * as v from "valibot"
-import { LOG_ALL, type RouteLog } from "../core/sampling.ts"
+import { LOG_ALL, type RouteLog } from "../core/record/sampling.ts"
 import { isJsonObject } from "../core/untrusted.ts"
 import { isSecretName } from "./schema-names.ts"
 import type { Schema } from "./schema-parts.ts"

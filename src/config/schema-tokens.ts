@@ -1,10 +1,10 @@
 /**
  * What an operator writes about tokens: audiences, types, claims, scopes. Parts of `config/schema.ts`.
  */
-import { normalizeType, type TokenAudience } from "../core/access-token.ts"
+import { normalizeType, type TokenAudience } from "../core/token/access-token.ts"
 import { OAUTH_CLIENTS_MAX, ROUTE_SCOPES_MAX } from "../core/bounds.ts"
-import { TOKEN_ALGORITHMS } from "../core/json-web-key.ts"
-import { isScopeToken } from "../core/scope.ts"
+import { TOKEN_ALGORITHMS } from "../core/token/json-web-key.ts"
+import { isScopeToken } from "../core/token/scope.ts"
 import { list, oneOf, text, value } from "./schema-parts.ts"
 
 const VISIBLE = /^[\x21-\x7e]{1,512}$/

@@ -28,8 +28,8 @@ import {
   WEBSOCKET_MESSAGE_BYTES_MAX,
   WEBSOCKET_RECHECK_MS_MAX,
 } from "../core/bounds.ts"
-import { CALENDAR_UNITS, isKnownTimezone } from "../core/calendar.ts"
-import { METHODS } from "../core/route.ts"
+import { CALENDAR_UNITS, isKnownTimezone } from "../core/limit/calendar.ts"
+import { METHODS } from "../core/route/route.ts"
 import { parseInstantMs, parseRate } from "../core/time.ts"
 import { admin } from "./schema-admin.ts"
 import {

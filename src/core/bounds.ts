@@ -159,8 +159,8 @@ export const STOPPED_REPORTER_MEMORY_MS = 600_000
 export const STOPPED_REPEAT_MS_MAX = 300_000
 /** Clients whose refusals one isolate counts at a time; beyond it the event alone tells of a refusal. */
 export const STOPPED_CLIENTS_MAX = 10_000
-/** Records of guards that one object keeps while the queue does not take them; beyond it the oldest are dropped, and said so. */
-export const GUARD_RECORDS_MAX = 100
+/** Records that one outbox of an object keeps while the queue does not take them; beyond it the oldest are dropped, and said so. */
+export const OUTBOX_RECORDS_MAX = 100
 /** After how long without a request the object of a guard's other key forgets it, in ms, if nothing is left to remember. */
 export const GUARD_KEY_IDLE_MS = 3_600_000
 /** How long a record waits before it is offered to the queue again, in ms. */
@@ -312,7 +312,7 @@ export const METRIC_SERIES_MEMORY_MS = 604_800_000
 export const METRIC_TIMEOUT_MS = 5_000
 /** Fewest octets of the secret that an administrator shows: nobody guesses those. */
 export const ADMIN_TOKEN_BYTES_MIN = 32
-/** Records of one trail that wait for its sinks, and their octets: beyond either nothing new begins. About a gateway's busy minute. */
+/** Records of one trail that wait for its sinks, and the characters of their lines, nearly all of which are an octet: beyond either nothing new begins. About a gateway's busy minute. */
 export const AUDIT_WAITING_MAX = 10_000
 export const AUDIT_WAITING_BYTES_MAX = 4_194_304
 /** How many times that what has begun already may fill, such as outcomes of requests that an origin has seen. */

@@ -1,7 +1,7 @@
 /**
  * Which instant a decision is made at, when the clock that is asked may run backwards.
  *
- * The limits that store instants (`core/quota.ts`, `core/concurrency.ts`) ask here before they look at anything else. The
+ * The limits that store instants (`core/limit/quota.ts`, `core/limit/concurrency.ts`) ask here before they look at anything else. The
  * bucket has the same rule built into its refill. Pure and total.
  */
 import { CLOCK_REGRESSION_MS_MAX } from "./bounds.ts"

@@ -6,7 +6,7 @@
  * holds both in step. Pure and total; nothing of a request except its id enters a body, so nothing can leak or reflect.
  */
 
-import { isUuid } from "./request-id.ts"
+import { isUuid } from "./message/request-id.ts"
 
 /** One row of the table. `status` is the HTTP status that accompanies the code unless a caller has a better one. */
 interface ProblemRow {
@@ -311,7 +311,7 @@ export const PROBLEM_FIELDS: readonly (readonly [name: string, value: string])[]
 /**
  * Returns the problem document for a code.
  *
- * @param requestId the id of the request; already well formed (`core/request-id.ts`)
+ * @param requestId the id of the request; already well formed (`core/message/request-id.ts`)
  * @see RFC 9457 §3.1
  */
 export function createProblem(code: ProblemCode, requestId: string, options: ProblemOptions = {}): ProblemDocument {

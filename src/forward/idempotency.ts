@@ -2,7 +2,7 @@
  * Stage `idempotency`: on routes with keys, a request under a key reaches the origin once, and its repeats get the first answer.
  *
  * The key is reserved, durably, before anything is sent, and settled before the answer leaves; what becomes of it is decided by
- * `core/idempotency-ledger.ts` at the ledger of the client. When it is not known what the ledger says, the origin is not called,
+ * `core/idempotency/idempotency-ledger.ts` at the ledger of the client. When it is not known what the ledger says, the origin is not called,
  * and an answer that could not be recorded is not given: nobody is told what he would not be told again. A caller that leaves
  * changes nothing: the exchange goes on to its end.
  */
@@ -14,10 +14,10 @@ import {
   IDEMPOTENCY_REQUEST_BYTES_MAX,
 } from "../core/bounds.ts"
 import { formatHex } from "../core/hex.ts"
-import { isSafeMethod, readIdempotencyKey, type KeyedRequest } from "../core/idempotency-key.ts"
-import type { IdempotencyOutcome, ReserveDecision, Settlement } from "../core/idempotency-ledger.ts"
-import { formatRetryAfter } from "../core/ratelimit-fields.ts"
-import { meaningOf } from "../core/stored-answer.ts"
+import { isSafeMethod, readIdempotencyKey, type KeyedRequest } from "../core/idempotency/idempotency-key.ts"
+import type { IdempotencyOutcome, ReserveDecision, Settlement } from "../core/idempotency/idempotency-ledger.ts"
+import { formatRetryAfter } from "../core/limit/ratelimit-fields.ts"
+import { meaningOf } from "../core/idempotency/stored-answer.ts"
 import { sha256Hex } from "../digest.ts"
 import { holdAnswer, unpackAnswer } from "../idempotency/answer.ts"
 import { createLedger, placeOf, type LedgerPlace } from "../idempotency/ledger.ts"

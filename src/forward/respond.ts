@@ -4,7 +4,7 @@
  */
 import { required, type Gateway, type GatewayContext, type StageHandler } from "../context.ts"
 import { JWKS_MAX_AGE_SECONDS } from "../core/bounds.ts"
-import type { UpgradeRefusal } from "../core/websocket.ts"
+import type { UpgradeRefusal } from "../core/message/websocket.ts"
 import { refuse, refuseUnavailable } from "../reply.ts"
 
 /** Returns the stage. */

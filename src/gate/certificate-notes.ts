@@ -9,7 +9,7 @@ import type { ClientObjects } from "./client-object.ts"
 import type { ConfiguredClient } from "../config/config.ts"
 import type { Gateway, GatewayContext } from "../context.ts"
 import { CERTIFICATE_NOTE_RETRY_MS, CERTIFICATE_NOTES_MAX, CLIENT_GATE_TIMEOUT_MS } from "../core/bounds.ts"
-import type { ClientCertificate } from "../core/certificate.ts"
+import type { ClientCertificate } from "../core/certificate/certificate.ts"
 import { remember } from "../memory.ts"
 
 /** Takes note of certificates in use. */

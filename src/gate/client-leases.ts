@@ -1,6 +1,6 @@
 /**
  * What one isolate does with the tokens that clients' objects lend it: admits while it has some, and asks once for all who
- * wait. Rules are `core/lease-holder.ts`; here are the promises of the waiting requests and the calls.
+ * wait. Rules are `core/lease/lease-holder.ts`; here are the promises of the waiting requests and the calls.
  *
  * A call belongs to the request that started it and is kept alive by it; every other request that waits has a deadline of
  * its own, and whoever notices that a call has vanished with its request starts another.
@@ -8,9 +8,9 @@
 import type { ClientObjects } from "./client-object.ts"
 import type { Gateway, GatewayContext } from "../context.ts"
 import { CLIENT_GATE_TIMEOUT_MS, LEASE_CALL_TIMEOUT_MS, LEASE_HOLDERS_PER_ISOLATE_MAX } from "../core/bounds.ts"
-import type { LeaseGrant } from "../core/client-gate.ts"
-import type { GuardDemand } from "../core/gate-guards.ts"
-import { verdictOfLease, type GateVerdict } from "../core/gate-verdict.ts"
+import type { LeaseGrant } from "../core/gate/client-gate.ts"
+import type { GuardDemand } from "../core/gate/gate-guards.ts"
+import { verdictOfLease, type GateVerdict } from "../core/gate/gate-verdict.ts"
 import { formatHex } from "../core/hex.ts"
 import {
   abandonCall,
@@ -23,8 +23,8 @@ import {
   type HolderStep,
   type LeaseDenial,
   type LeaseHolder,
-} from "../core/lease-holder.ts"
-import type { NamedLimit } from "../core/limit.ts"
+} from "../core/lease/lease-holder.ts"
+import type { NamedLimit } from "../core/limit/limit.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 
 /** What a lease is of: some limits and guards of one object. Requests with the same key share one lease. */

@@ -2,7 +2,7 @@
  * The span of a decision of the gate that left the isolate, in the trace of the request that waited for it.
  */
 import type { SpanCollector } from "../context.ts"
-import type { GateVerdict } from "../core/gate-verdict.ts"
+import type { GateVerdict } from "../core/gate/gate-verdict.ts"
 
 /** Adds the span, whoever made the call; a decision that the isolate made by itself has none. */
 export function noteGateSpan(

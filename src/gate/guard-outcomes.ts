@@ -1,6 +1,6 @@
 /**
- * Tells guards how the requests that they admitted ended. What an answer counts as is `core/outcome.ts`; which outcomes a
- * guard has to hear is `core/guard.ts`.
+ * Tells guards how the requests that they admitted ended. What an answer counts as is `core/guard/outcome.ts`; which outcomes a
+ * guard has to hear is `core/guard/guard.ts`.
  *
  * A failure is told before the answer leaves, so that whoever waits for an answer before he guesses again meets a guard
  * that knows. So is the end of a reserved place, or the client's next request would find it taken. What cannot be told is
@@ -9,10 +9,10 @@
 import type { ClientObjects } from "./client-object.ts"
 import type { Guard } from "../config/config.ts"
 import type { GatewayContext } from "../context.ts"
-import type { GuardOutcome, GuardStanding } from "../core/gate-guards.ts"
-import { demandOf, isLendableGuard } from "../core/gate-plan.ts"
-import { needsOutcome } from "../core/guard.ts"
-import { classifyOutcome, type OutcomeResult } from "../core/outcome.ts"
+import type { GuardOutcome, GuardStanding } from "../core/gate/gate-guards.ts"
+import { demandOf, isLendableGuard } from "../core/gate/gate-plan.ts"
+import { needsOutcome } from "../core/guard/guard.ts"
+import { classifyOutcome, type OutcomeResult } from "../core/guard/outcome.ts"
 
 /** A guard that a request has passed, and whose object holds it. */
 export interface PassedGuard {

@@ -1,11 +1,11 @@
 /**
  * Calls objects, and knows what such a call can do wrong: it waits a bounded time, repeats once on a fresh stub where
- * `core/object-error.ts` allows it, leaves an overloaded object alone for a while, and otherwise says that the answer is not
+ * `core/gate/object-error.ts` allows it, leaves an overloaded object alone for a while, and otherwise says that the answer is not
  * known. Never throws. One for each class of objects and isolate.
  */
 import type { Gateway, GatewayContext } from "../context.ts"
 import { LEASE_HOLDERS_PER_ISOLATE_MAX, OVERLOAD_DENY_MS } from "../core/bounds.ts"
-import { decideObjectError } from "../core/object-error.ts"
+import { decideObjectError } from "../core/gate/object-error.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { remember } from "../memory.ts"
 

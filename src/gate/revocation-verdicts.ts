@@ -8,7 +8,7 @@
  */
 import type { EndedSpan, Gateway, GatewayContext } from "../context.ts"
 import { REVOCATION_TIMEOUT_MS, REVOCATION_VERDICT_MS, REVOCATION_VERDICTS_MAX } from "../core/bounds.ts"
-import type { RevocationAnswer, RevocationSource } from "../core/revocation.ts"
+import type { RevocationAnswer, RevocationSource } from "../core/certificate/revocation.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { remember } from "../memory.ts"
 import { createObjectCalls } from "./object-calls.ts"

@@ -9,7 +9,7 @@ import type { Gateway, GatewayContext } from "../context.ts"
 import { CLIENT_GATE_TIMEOUT_MS, STOPPED_CLIENTS_MAX, STOPPED_REPEAT_MS_MAX } from "../core/bounds.ts"
 import { formatHex } from "../core/hex.ts"
 import type { ProblemCode } from "../core/problem.ts"
-import type { StoppedReport } from "../core/stopped.ts"
+import type { StoppedReport } from "../core/gate/stopped.ts"
 
 /** Counts refusals of one isolate. */
 export interface StoppedCounter {

@@ -1,13 +1,13 @@
 /**
- * The answer of an origin on its way into the ledger and out of it again. What is kept of it is `core/stored-answer.ts`.
+ * The answer of an origin on its way into the ledger and out of it again. What is kept of it is `core/idempotency/stored-answer.ts`.
  *
  * An answer is held until it is whole, so that a repeat gets every octet or none of them. One that is too long, or takes too
  * long, is handed on as it comes and is not kept.
  */
 import type { MessageRules } from "../config/config.ts"
 import { IDEMPOTENCY_ANSWER_BYTES_MAX, IDEMPOTENCY_ANSWER_TIMEOUT_MS } from "../core/bounds.ts"
-import { addSecurityFields, applyFieldRules } from "../core/field-rules.ts"
-import { keepHead, parseStoredHead } from "../core/stored-answer.ts"
+import { addSecurityFields, applyFieldRules } from "../core/message/field-rules.ts"
+import { keepHead, parseStoredHead } from "../core/idempotency/stored-answer.ts"
 import { joinOctets } from "./octets.ts"
 
 /** An answer that was looked into. `response` is what the caller gets, octet for octet what the origin sent. */

@@ -4,8 +4,8 @@
  */
 import type { Gateway, GatewayContext, RecordIdentity } from "../context.ts"
 import { IDEMPOTENCY_LEDGER_TIMEOUT_MS } from "../core/bounds.ts"
-import { keyText, ledgerText, type KeyedRequest } from "../core/idempotency-key.ts"
-import type { ReserveDecision, ReserveDemand, Settlement } from "../core/idempotency-ledger.ts"
+import { keyText, ledgerText, type KeyedRequest } from "../core/idempotency/idempotency-key.ts"
+import type { ReserveDecision, ReserveDemand, Settlement } from "../core/idempotency/idempotency-ledger.ts"
 import { sha256Hex } from "../digest.ts"
 import { createObjectCalls, type Asked } from "../gate/object-calls.ts"
 

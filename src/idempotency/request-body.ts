@@ -2,7 +2,7 @@
  * The body of a request with an idempotency key, held in memory: whether a repeat is the same request shows in its octets, and
  * that has to be known before the origin is asked. Bounded in octets and in time.
  */
-import { decideLength } from "../core/body-limit.ts"
+import { decideLength } from "../core/message/body-limit.ts"
 import { IDEMPOTENCY_REQUEST_TIMEOUT_MS } from "../core/bounds.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { readOctets } from "./octets.ts"

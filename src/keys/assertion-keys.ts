@@ -1,14 +1,14 @@
 /**
  * The keys of assertions in one isolate: read from the Worker's secrets, imported once, used to sign and to publish.
  *
- * What a secret may hold is `core/assertion-key.ts`. A key is tried once before it is used, so one whose parts do not belong
+ * What a secret may hold is `core/assertion/assertion-key.ts`. A key is tried once before it is used, so one whose parts do not belong
  * together signs nothing that no published key verifies. Faults name the secret and never what it holds.
  */
 import { CompactSign, compactVerify, importJWK } from "jose"
 import type { AssertionIssuer } from "../config/config.ts"
 import type { AssertionKeys } from "../context.ts"
-import { parseAssertionKey, type AssertionKey, type PublicJwk } from "../core/assertion-key.ts"
-import { GATEWAY_ASSERTION_TYPE, type AssertionClaims } from "../core/gateway-assertion.ts"
+import { parseAssertionKey, type AssertionKey, type PublicJwk } from "../core/assertion/assertion-key.ts"
+import { GATEWAY_ASSERTION_TYPE, type AssertionClaims } from "../core/assertion/gateway-assertion.ts"
 
 type SigningKey = AssertionKey & { readonly privateKey: CryptoKey }
 type Ready = { readonly ok: true; readonly key: SigningKey } | { readonly ok: false; readonly reason: string }

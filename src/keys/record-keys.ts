@@ -1,7 +1,7 @@
 /**
  * The keys of idempotency records in one isolate: read from the Worker's secrets, imported once, used to digest and to encrypt.
  *
- * What a secret may hold is `core/record-key.ts`. Each use has a key of its own, derived from the secret, so that no digest helps
+ * What a secret may hold is `core/idempotency/record-key.ts`. Each use has a key of its own, derived from the secret, so that no digest helps
  * against what is encrypted. An answer is bound to client, key and request by the protected header of its JWE, which is compared
  * after decryption: a record that was put in the place of another one opens for nobody. Faults name the secret and never what
  * it holds.
@@ -11,8 +11,8 @@
 import type { IdempotencyTerms } from "../config/config.ts"
 import type { RecordKeys } from "../context.ts"
 import { formatHex } from "../core/hex.ts"
-import { fingerprintText, keyText } from "../core/idempotency-key.ts"
-import { parseRecordKey } from "../core/record-key.ts"
+import { fingerprintText, keyText } from "../core/idempotency/idempotency-key.ts"
+import { parseRecordKey } from "../core/idempotency/record-key.ts"
 import { openJwe, sealJwe } from "./compact-jwe.ts"
 
 interface RecordKey {

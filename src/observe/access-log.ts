@@ -6,9 +6,9 @@
  * feeds the queue; neither can delay or fail the request. The request is counted in the metrics in the same place.
  */
 import type { Exchange, Gateway, OpenSocket, SocketEnd, StageHandler } from "../context.ts"
-import { withAlert } from "../core/alert.ts"
+import { withAlert } from "../core/record/alert.ts"
 import { METRIC_GAUGE_MS } from "../core/bounds.ts"
-import { daysLeft } from "../core/certificate.ts"
+import { daysLeft } from "../core/certificate/certificate.ts"
 import {
   formatEventJson,
   formatInstant,
@@ -16,13 +16,13 @@ import {
   type AccessEvent,
   type GatewayEvent,
   type SocketRecord,
-} from "../core/event.ts"
-import { decisivePolicy } from "../core/gate-verdict.ts"
-import { observeRequest, type RequestFacts } from "../core/metrics.ts"
-import { redactText } from "../core/redaction.ts"
-import { levelOnRecord } from "../core/sampling.ts"
-import { socketRecordOf } from "../core/socket-record.ts"
-import { rawPathOf } from "../core/target.ts"
+} from "../core/record/event.ts"
+import { decisivePolicy } from "../core/gate/gate-verdict.ts"
+import { observeRequest, type RequestFacts } from "../core/metric/metrics.ts"
+import { redactText } from "../core/record/redaction.ts"
+import { levelOnRecord } from "../core/record/sampling.ts"
+import { socketRecordOf } from "../core/record/socket-record.ts"
+import { rawPathOf } from "../core/route/target.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { refuse } from "../reply.ts"
 import type { AuditTrails } from "./audit-trails.ts"

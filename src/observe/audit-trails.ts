@@ -2,19 +2,25 @@
  * What an isolate does with audit trails: intents and outcomes are told at once, refusals in batches behind responses.
  *
  * A refusal must not cost a call of an object, or leases would save nothing: it waits up to `log_flush` in memory, within the
- * bounds of `core/audit-backlog.ts`. What an isolate has not told when it ends is lost to the trail and on the record in events;
+ * bounds of `core/audit/audit-backlog.ts`. What an isolate has not told when it ends is lost to the trail and on the record in events;
  * an intent without an outcome then shows it. Only refusals of clients that are known are told, because a trail belongs to a
  * client. Drafts have ids, so telling one twice is harmless, and whatever is not known to be told is told again.
  */
 import { required, type Exchange, type Gateway, type GatewayContext } from "../context.ts"
-import { addDraft, dropDrafts, EMPTY_AUDIT_BACKLOG, takeDrafts, type AuditBacklog } from "../core/audit-backlog.ts"
-import { GATEWAY_TRAIL, type AuditDraft } from "../core/audit-record.ts"
+import {
+  addDraft,
+  dropDrafts,
+  EMPTY_AUDIT_BACKLOG,
+  takeDrafts,
+  type AuditBacklog,
+} from "../core/audit/audit-backlog.ts"
+import { GATEWAY_TRAIL, type AuditDraft } from "../core/audit/audit-record.ts"
 import { AUDIT_BACKLOG_MAX, AUDIT_FLUSH_TRIES, AUDIT_RETRY_MS_MIN, AUDIT_TIMEOUT_MS } from "../core/bounds.ts"
-import { formatInstant } from "../core/event.ts"
-import { redactText } from "../core/redaction.ts"
-import { decisivePolicy } from "../core/gate-verdict.ts"
+import { formatInstant } from "../core/record/event.ts"
+import { redactText } from "../core/record/redaction.ts"
+import { decisivePolicy } from "../core/gate/gate-verdict.ts"
 import { formatHex } from "../core/hex.ts"
-import { rawPathOf } from "../core/target.ts"
+import { rawPathOf } from "../core/route/target.ts"
 import { createObjectCalls } from "../gate/object-calls.ts"
 
 /** How long the platform lets work go on behind a response, ms. */

@@ -2,16 +2,23 @@
  * The way of records to the queue, without any request waiting for them.
  *
  * The first record starts a flush that runs after the response, once `flushMs` have passed; later ones join it. What the
- * queue does not take stays for the next flush, within the bounds of `core/event-backlog.ts`. What was given up is on the record with the
+ * queue does not take stays for the next flush, within the bounds of `core/record/event-backlog.ts`. What was given up is on the record with the
  * message after it, with its exact count.
  */
 import { EVENTS_PER_MESSAGE_MAX } from "../core/bounds.ts"
 import type { MetricsRecorder } from "../context.ts"
-import { addEvents, addSpans, EMPTY_BACKLOG, isWaiting, takeMessage, type EventBacklog } from "../core/event-backlog.ts"
-import { formatEventJson } from "../core/event.ts"
-import { redactText } from "../core/redaction.ts"
-import { sinkRecordOf } from "../core/sink-record.ts"
-import type { Span } from "../core/span.ts"
+import {
+  addEvents,
+  addSpans,
+  EMPTY_BACKLOG,
+  isWaiting,
+  takeMessage,
+  type EventBacklog,
+} from "../core/record/event-backlog.ts"
+import { formatEventJson } from "../core/record/event.ts"
+import { redactText } from "../core/record/redaction.ts"
+import { sinkRecordOf } from "../core/record/sink-record.ts"
+import type { Span } from "../core/record/span.ts"
 import { formatEventMessage } from "./event-message.ts"
 
 type EventQueue = NonNullable<Env["EVENTS"]>

@@ -3,8 +3,8 @@
  *
  * Isolates send it as text, which they put together of records that are text already; objects and deliveries, which send few, as it is.
  */
-import type { GatewayEvent } from "../core/event.ts"
-import type { Span } from "../core/span.ts"
+import type { GatewayEvent } from "../core/record/event.ts"
+import type { Span } from "../core/record/span.ts"
 import { parseJson } from "../core/untrusted.ts"
 
 /** One queue message. `version` lets a newer consumer read what an older producer has left in the queue. */

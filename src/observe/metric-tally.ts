@@ -12,9 +12,9 @@ import {
   OTHER_SERIES,
   type CounterName,
   type HistogramName,
-} from "../core/metric-catalogue.ts"
-import { cutLabel, type CountedSeries, type TimedSeries } from "../core/metric-report.ts"
-import type { Tally } from "../core/metrics.ts"
+} from "../core/metric/metric-catalogue.ts"
+import { cutLabel, type CountedSeries, type TimedSeries } from "../core/metric/metric-report.ts"
+import type { Tally } from "../core/metric/metrics.ts"
 
 /** What was taken out of a tally. */
 export interface TallyContent {

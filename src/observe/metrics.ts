@@ -8,9 +8,9 @@
 import type { Gateway, MetricsRecorder } from "../context.ts"
 import { METRIC_REPEAT_MS_MAX, METRIC_REPORT_FLUSHES, METRIC_REPORT_MS_MAX, METRIC_TIMEOUT_MS } from "../core/bounds.ts"
 import { formatHex } from "../core/hex.ts"
-import type { GaugeName } from "../core/metric-catalogue.ts"
-import type { CountedSeries, MetricReport } from "../core/metric-report.ts"
-import { decideObjectError } from "../core/object-error.ts"
+import type { GaugeName } from "../core/metric/metric-catalogue.ts"
+import type { CountedSeries, MetricReport } from "../core/metric/metric-report.ts"
+import { decideObjectError } from "../core/gate/object-error.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 import { createTally } from "./metric-tally.ts"
 

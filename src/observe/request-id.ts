@@ -4,9 +4,9 @@
  * Behind the local edge the `certificate` stage replaces the minted id by the edge's, so that both speak of one request.
  */
 import type { Gateway, StageHandler } from "../context.ts"
-import { mintRequestId } from "../core/request-id.ts"
-import { isSampled, placeOfTrace } from "../core/sampling.ts"
-import { startTrace } from "../core/trace-context.ts"
+import { mintRequestId } from "../core/message/request-id.ts"
+import { isSampled, placeOfTrace } from "../core/record/sampling.ts"
+import { startTrace } from "../core/record/trace-context.ts"
 import { collectorOf } from "./span-collector.ts"
 
 /** Returns the stage. */

@@ -2,20 +2,20 @@
  * The other end of the queue: pushes records to the configured sinks.
  *
  * Each message is offered to every sink that lacks it. Sinks do not depend on each other: what one of them does not take comes again for
- * that one alone (`core/sink-remainder.ts`). A batch with which a sink finds fault is offered in halves until the bad records are
+ * that one alone (`core/record/sink-remainder.ts`). A batch with which a sink finds fault is offered in halves until the bad records are
  * alone; they end in the dead-letter queue by themselves.
  */
 import type { Config, Sink } from "../config/config.ts"
 import { SINK_POSTS_MAX } from "../core/bounds.ts"
 import type { MetricsRecorder } from "../context.ts"
-import type { Delivery } from "../core/delivery.ts"
-import { formatEventJson, type GatewayEvent } from "../core/event.ts"
-import { formatLokiPush } from "../core/loki.ts"
-import { formatOtlpLogs } from "../core/otlp-logs.ts"
-import { formatOtlpTraces } from "../core/otlp-traces.ts"
-import { sinkId, sinkRecordOf, type SinkOccurrence } from "../core/sink-record.ts"
-import { joinLeftovers, settleMessage, type Leftover, type SinkResult } from "../core/sink-remainder.ts"
-import type { Span } from "../core/span.ts"
+import type { Delivery } from "../core/record/delivery.ts"
+import { formatEventJson, type GatewayEvent } from "../core/record/event.ts"
+import { formatLokiPush } from "../core/record/loki.ts"
+import { formatOtlpLogs } from "../core/record/otlp-logs.ts"
+import { formatOtlpTraces } from "../core/record/otlp-traces.ts"
+import { sinkId, sinkRecordOf, type SinkOccurrence } from "../core/record/sink-record.ts"
+import { joinLeftovers, settleMessage, type Leftover, type SinkResult } from "../core/record/sink-remainder.ts"
+import type { Span } from "../core/record/span.ts"
 import { postToSink, type SinkContent } from "../sinks/post.ts"
 import { parseEventMessage, type EventMessage } from "./event-message.ts"
 

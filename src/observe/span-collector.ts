@@ -6,9 +6,9 @@
 import type { Config } from "../config/config.ts"
 import type { Exchange, Gateway, SpanCollector } from "../context.ts"
 import { SPANS_PER_REQUEST_MAX } from "../core/bounds.ts"
-import { decisivePolicy } from "../core/gate-verdict.ts"
+import { decisivePolicy } from "../core/gate/gate-verdict.ts"
 import { formatHex } from "../core/hex.ts"
-import { redactText } from "../core/redaction.ts"
+import { redactText } from "../core/record/redaction.ts"
 import {
   isErrorStatus,
   methodAttributes,
@@ -16,9 +16,9 @@ import {
   type ChildSpan,
   type Span,
   type SpanAttributes,
-} from "../core/span.ts"
-import { rawPathOf } from "../core/target.ts"
-import { isTraceSampled } from "../core/trace-context.ts"
+} from "../core/record/span.ts"
+import { rawPathOf } from "../core/route/target.ts"
+import { isTraceSampled } from "../core/record/trace-context.ts"
 
 /** Returns what collects the spans of the request now: what did so before, where its trace is still sampled. */
 export function collectorOf(

@@ -2,9 +2,9 @@
  * Stage `trace`: a client with a name may name its request and continue its trace, and then decides whether that is sampled.
  */
 import { required, type Gateway, type StageHandler } from "../context.ts"
-import { redactText } from "../core/redaction.ts"
-import { isRequestId } from "../core/request-id.ts"
-import { continueTrace } from "../core/trace-context.ts"
+import { redactText } from "../core/record/redaction.ts"
+import { isRequestId } from "../core/message/request-id.ts"
+import { continueTrace } from "../core/record/trace-context.ts"
 import { collectorOf } from "./span-collector.ts"
 
 /** Returns the stage. */

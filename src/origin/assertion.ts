@@ -1,9 +1,9 @@
 /**
- * The proof that a request came through the gateway, for an origin that asks for it. What it says is `core/gateway-assertion.ts`.
+ * The proof that a request came through the gateway, for an origin that asks for it. What it says is `core/assertion/gateway-assertion.ts`.
  */
 import type { Origin } from "../config/config.ts"
 import { required, type AssertionKeys, type Exchange, type KeyResult } from "../context.ts"
-import { assertionClaims, signedQuery } from "../core/gateway-assertion.ts"
+import { assertionClaims, signedQuery } from "../core/assertion/gateway-assertion.ts"
 
 /** Returns the signed assertion about this request, why there is none, or undefined when the origin asks for none. */
 export async function signAssertion(

@@ -2,9 +2,9 @@
  * The span of each sending of a request to an origin: its id is the parent that the origin reads in `traceparent`.
  */
 import type { Exchange } from "../context.ts"
-import { redactText } from "../core/redaction.ts"
-import { isErrorStatus, methodAttributes, serverAttributes, type SpanAttributes } from "../core/span.ts"
-import { formatTraceparent } from "../core/trace-context.ts"
+import { redactText } from "../core/record/redaction.ts"
+import { isErrorStatus, methodAttributes, serverAttributes, type SpanAttributes } from "../core/record/span.ts"
+import { formatTraceparent } from "../core/record/trace-context.ts"
 import type { Ended, ExchangeParts } from "./exchange.ts"
 
 const ERROR_TYPES = { late: "timeout", "too-large": "body_too_large", unreachable: "unreachable" } as const

@@ -1,10 +1,10 @@
 /**
- * Counts a body while it streams, and breaks it off at the octet that is too many. What is counted is `core/body-limit.ts`.
+ * Counts a body while it streams, and breaks it off at the octet that is too many. What is counted is `core/message/body-limit.ts`.
  *
  * Only for bodies whose length nobody has announced: a counted body passes through JavaScript piece by piece. It holds at
  * most one piece, and asks for the next one when that one is taken.
  */
-import { countBytes, NO_BYTES } from "../core/body-limit.ts"
+import { countBytes, NO_BYTES } from "../core/message/body-limit.ts"
 
 /**
  * Returns the body with a limit: octets as they come, then an error in the place of what is too many, so that no reader takes

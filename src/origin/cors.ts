@@ -1,7 +1,7 @@
 /**
- * What web origins are told of a route, on every answer of the `origin` stage. The rule is `core/cors.ts`.
+ * What web origins are told of a route, on every answer of the `origin` stage. The rule is `core/message/cors.ts`.
  */
-import { decideCors, varyOnOrigin, type CorsDecision, type CorsPolicy } from "../core/cors.ts"
+import { decideCors, varyOnOrigin, type CorsDecision, type CorsPolicy } from "../core/message/cors.ts"
 
 /** Returns what a request is to the policy of its route. */
 export function decideRequestCors(policy: CorsPolicy, { headers, method }: Request): CorsDecision {

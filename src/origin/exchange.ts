@@ -1,13 +1,13 @@
 /**
  * Asks an origin until it answers, a rule says that it was asked often enough, or time or the caller ends it.
  *
- * Which URL is asked is `core/origin-choice.ts` and `core/origin-breaker.ts`, how often in all `core/retry-budget.ts`. A request is
+ * Which URL is asked is `core/origin/origin-choice.ts` and `core/origin/origin-breaker.ts`, how often in all `core/origin/retry-budget.ts`. A request is
  * sent again only before the header of an answer, only when it can be (`isRepeatable()`), and never once the caller has left
  * or time is up: the time of all attempts together is that of one.
  */
 import type { Origin, OriginUrl } from "../config/config.ts"
 import type { OriginAttempt, OriginHealth } from "../context.ts"
-import { classifyOriginAnswer, type OriginAnswer } from "../core/origin-health.ts"
+import { classifyOriginAnswer, type OriginAnswer } from "../core/origin/origin-health.ts"
 import type { OriginRequest } from "./request.ts"
 
 /** Why calls of the origin are ended from this side. */

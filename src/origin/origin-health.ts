@@ -1,14 +1,14 @@
 /**
  * How the origins of one isolate stand: remembers how each URL answered, which one is asked next, and how many retries are left.
  *
- * The rules are `core/origin-breaker.ts`, `core/origin-choice.ts` and `core/retry-budget.ts`. At most one entry per configured
+ * The rules are `core/origin/origin-breaker.ts`, `core/origin/origin-choice.ts` and `core/origin/retry-budget.ts`. At most one entry per configured
  * origin and one per URL that has failed: an origin that never failed is found in no map but that of the budgets.
  */
 import type { Origin } from "../config/config.ts"
 import type { ChosenUrl, OriginHealth } from "../context.ts"
-import { admitProbe, isBlocked, recordAnswer, standingOf, type BreakerState } from "../core/origin-breaker.ts"
-import { chooseUrl } from "../core/origin-choice.ts"
-import { createRetryBudget, earnRetry, takeRetry, type RetryBudget } from "../core/retry-budget.ts"
+import { admitProbe, isBlocked, recordAnswer, standingOf, type BreakerState } from "../core/origin/origin-breaker.ts"
+import { chooseUrl } from "../core/origin/origin-choice.ts"
+import { createRetryBudget, earnRetry, takeRetry, type RetryBudget } from "../core/origin/retry-budget.ts"
 
 interface Known {
   readonly origin: Origin

@@ -1,26 +1,26 @@
 /**
  * The request that an origin gets: the caller's method, target and content, the fields that pass, and the gateway's own.
  *
- * Which fields pass is `core/forwarding.ts`. The URL is built by joining the origin's fixed base with a path that is
- * canonical, also where a route rewrites it (`core/rewrite.ts`): it starts with exactly one slash and holds no backslash, so it can change neither host nor scheme.
+ * Which fields pass is `core/message/forwarding.ts`. The URL is built by joining the origin's fixed base with a path that is
+ * canonical, also where a route rewrites it (`core/route/rewrite.ts`): it starts with exactly one slash and holds no backslash, so it can change neither host nor scheme.
  */
 import type { Config, ForwardAction, Origin } from "../config/config.ts"
 import type { BaseUrl } from "../config/schema-names.ts"
 import { required, type Exchange } from "../context.ts"
 import { ADDRESSES_REMEMBERED_MAX } from "../core/bounds.ts"
-import { decideMaxForwards } from "../core/max-forwards.ts"
-import { applyFieldRules } from "../core/field-rules.ts"
+import { decideMaxForwards } from "../core/message/max-forwards.ts"
+import { applyFieldRules } from "../core/message/field-rules.ts"
 import {
   gatewayFields,
   isContentless,
   isRequestFieldForwarded,
   parseConnection,
   type ForwardedRequest,
-} from "../core/forwarding.ts"
-import type { ReceivedFields } from "../core/header-section.ts"
-import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/ip-address.ts"
-import { formatTraceparent } from "../core/trace-context.ts"
-import { formatXfcc } from "../core/xfcc.ts"
+} from "../core/message/forwarding.ts"
+import type { ReceivedFields } from "../core/message/header-section.ts"
+import { formatForwardedNode, formatIpAddress, parseIpAddress } from "../core/message/ip-address.ts"
+import { formatTraceparent } from "../core/record/trace-context.ts"
+import { formatXfcc } from "../core/message/xfcc.ts"
 import { remember } from "../memory.ts"
 
 /** A request as `fetch` takes it: made there once, and not made here to be copied there. */

@@ -1,16 +1,16 @@
 /**
  * The answer that a caller gets from an origin: its status and content as they came, its fields without those that end at the
- * gateway, and with what the route says about fields. Which those are is `core/forwarding.ts` and `core/field-rules.ts`.
+ * gateway, and with what the route says about fields. Which those are is `core/message/forwarding.ts` and `core/message/field-rules.ts`.
  *
  * What may not be handed on is no answer: header sections without bounds, bodies that announce more than the route takes,
  * redirects to somewhere else.
  */
 import type { MessageRules } from "../config/config.ts"
-import { decideLength } from "../core/body-limit.ts"
-import { addSecurityFields, applyFieldRules } from "../core/field-rules.ts"
-import { isResponseFieldForwarded, parseConnection, variesOnCertificate } from "../core/forwarding.ts"
-import { findAnswerFault } from "../core/header-section.ts"
-import { rewriteLocation, type LocationScope } from "../core/location.ts"
+import { decideLength } from "../core/message/body-limit.ts"
+import { addSecurityFields, applyFieldRules } from "../core/message/field-rules.ts"
+import { isResponseFieldForwarded, parseConnection, variesOnCertificate } from "../core/message/forwarding.ts"
+import { findAnswerFault } from "../core/message/header-section.ts"
+import { rewriteLocation, type LocationScope } from "../core/message/location.ts"
 import { limitBody } from "./body-counter.ts"
 
 /**

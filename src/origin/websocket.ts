@@ -2,7 +2,7 @@
  * A WebSocket between a client and an origin: hands messages and closes on in both directions, counts them, and closes both
  * sides when nothing moves, when a message is too large, or when asking again says that the client may no longer have it.
  *
- * What is decided is `core/websocket.ts`; what is asked again the stages have left in the exchange. An open socket keeps its
+ * What is decided is `core/message/websocket.ts`; what is asked again the stages have left in the exchange. An open socket keeps its
  * request alive, and with it the timer; an isolate that ends takes its sockets along.
  */
 import type { OpenSocket, Recheck, SocketEnd } from "../context.ts"
@@ -16,7 +16,7 @@ import {
   type CloseCause,
   type SocketWatch,
   type WebSocketTerms,
-} from "../core/websocket.ts"
+} from "../core/message/websocket.ts"
 
 type Side = "client" | "origin"
 

@@ -5,7 +5,7 @@
  * than 64 KB of it is read, decompressed.
  */
 import { SINK_GZIP_BYTES_MIN, SINK_RESPONSE_BYTES_MAX, SINK_TIMEOUT_MS } from "../core/bounds.ts"
-import { countNotTaken, decideDelivery, type Delivery } from "../core/delivery.ts"
+import { countNotTaken, decideDelivery, type Delivery } from "../core/record/delivery.ts"
 
 /** Where to post. */
 export interface SinkEndpoint {

@@ -1,7 +1,7 @@
 /**
  * What one isolate knows of the keys of authorization servers, and how it learns them.
  *
- * When to fetch, and how long keys serve, is `core/key-set.ts`; which keys are good is `core/json-web-key.ts`. Here are the
+ * When to fetch, and how long keys serve, is `core/token/key-set.ts`; which keys are good is `core/token/json-web-key.ts`. Here are the
  * call and those who wait for it: one call at a time for all requests, bounded in time and octets, that follows no redirect
  * and takes nothing but JSON. A call is kept alive by the request that started it; everybody who waits has a deadline of
  * his own. What a call gets wrong is written to the console, because no event of a request may be about it.
@@ -9,8 +9,15 @@
 import type { AuthorizationServer } from "../config/config.ts"
 import type { Gateway, GatewayContext } from "../context.ts"
 import { TOKEN_KEYS_BYTES_MAX, TOKEN_KEYS_PER_ID_MAX, TOKEN_KEYS_TIMEOUT_MS } from "../core/bounds.ts"
-import { parseKeySet, type PublicKey } from "../core/json-web-key.ts"
-import { acceptKeys, askKey, EMPTY_KEY_SET, noteFailure, standingOfKey, type KeySetState } from "../core/key-set.ts"
+import { parseKeySet, type PublicKey } from "../core/token/json-web-key.ts"
+import {
+  acceptKeys,
+  askKey,
+  EMPTY_KEY_SET,
+  noteFailure,
+  standingOfKey,
+  type KeySetState,
+} from "../core/token/key-set.ts"
 import { LATE, withDeadline } from "../deadline.ts"
 
 /** The keys of one id, at most three: sets in use give one id to keys of several types. Or why there are none. */

@@ -1,7 +1,7 @@
 /**
  * From a token as it was sent to what it says, if its authorization server has signed it.
  *
- * The rules are `core/access-token.ts`; signatures are jose's. What was verified is remembered by the SHA-256 of the token,
+ * The rules are `core/token/access-token.ts`; signatures are jose's. What was verified is remembered by the SHA-256 of the token,
  * together with the key that verified it: it is good for as long as that key is among the server's. Only good tokens are
  * remembered, so that nobody pushes them out by guessing. Time, certificate and client are no part of what is remembered.
  * One per isolate.
@@ -10,9 +10,9 @@ import { compactVerify } from "jose/jws/compact/verify"
 import { importJWK } from "jose/key/import"
 import type { AuthorizationServer } from "../config/config.ts"
 import type { GatewayContext } from "../context.ts"
-import { decideHeader, forLog, readClaims, type TokenFacts } from "../core/access-token.ts"
+import { decideHeader, forLog, readClaims, type TokenFacts } from "../core/token/access-token.ts"
 import { TOKEN_CACHE_ENTRIES_MAX } from "../core/bounds.ts"
-import type { PublicKey, TokenAlgorithm } from "../core/json-web-key.ts"
+import type { PublicKey, TokenAlgorithm } from "../core/token/json-web-key.ts"
 import { sha256Hex } from "../digest.ts"
 import { remember } from "../memory.ts"
 import type { KeySets } from "./key-sets.ts"

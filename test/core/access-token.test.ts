@@ -15,7 +15,7 @@ import {
   type Presentation,
   type TokenFacts,
   type TokenTerms,
-} from "../../src/core/access-token.ts"
+} from "../../src/core/token/access-token.ts"
 import { TOKEN_KEY_ID_LENGTH_MAX, TOKEN_LENGTH_MAX } from "../../src/core/bounds.ts"
 import { readDataSet } from "../conformance.ts"
 

@@ -4,13 +4,13 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { decideAdmission } from "../../src/core/admission.ts"
-import type { AdmissionRequest } from "../../src/core/admission.ts"
-import { EMPTY_GATE_STATE, parseGateState, restoreGateState } from "../../src/core/gate-state.ts"
-import type { GateState } from "../../src/core/gate-state.ts"
-import { acquire, peek } from "../../src/core/gcra.ts"
-import type { BucketState } from "../../src/core/gcra.ts"
-import type { NamedBucket } from "../../src/core/limit.ts"
+import { decideAdmission } from "../../src/core/limit/admission.ts"
+import type { AdmissionRequest } from "../../src/core/limit/admission.ts"
+import { EMPTY_GATE_STATE, parseGateState, restoreGateState } from "../../src/core/gate/gate-state.ts"
+import type { GateState } from "../../src/core/gate/gate-state.ts"
+import { acquire, peek } from "../../src/core/limit/gcra.ts"
+import type { BucketState } from "../../src/core/limit/gcra.ts"
+import type { NamedBucket } from "../../src/core/limit/limit.ts"
 
 const START_MS = 1_790_000_000_000
 const FAST: NamedBucket = { kind: "bucket", name: "fast", burst: 10, rate: { count: 5, periodMs: 1000 } }

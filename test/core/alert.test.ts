@@ -3,10 +3,10 @@
  * list.
  */
 import { expect, test } from "vitest"
-import { ALERTS, alertOf, withAlert } from "../../src/core/alert.ts"
-import { auditDelayRecordOf } from "../../src/core/audit-delay.ts"
-import type { GatewayEvent } from "../../src/core/event.ts"
-import { sinkRecordOf } from "../../src/core/sink-record.ts"
+import { ALERTS, alertOf, withAlert } from "../../src/core/record/alert.ts"
+import { auditDelayRecordOf } from "../../src/core/audit/audit-delay.ts"
+import type { GatewayEvent } from "../../src/core/record/event.ts"
+import { sinkRecordOf } from "../../src/core/record/sink-record.ts"
 import { readMarkdownTable } from "../repo/files.ts"
 import { CERTIFICATE_RECORD, CRL_RECORD, EVENT, GUARD_RECORD } from "./event-fixtures.ts"
 

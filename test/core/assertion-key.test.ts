@@ -6,7 +6,7 @@
 import { generateKeyPairSync, randomBytes, type JsonWebKey } from "node:crypto"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { parseAssertionKey } from "../../src/core/assertion-key.ts"
+import { parseAssertionKey } from "../../src/core/assertion/assertion-key.ts"
 
 /** Members that only the owner of a key may see. @see RFC 7518 §6 */
 const PRIVATE_MEMBERS = ["d", "p", "q", "dp", "dq", "qi", "oth", "k", "priv"]

@@ -3,7 +3,7 @@
  * exactly. Method: single steps.
  */
 import { expect, test } from "vitest"
-import { addDraft, dropDrafts, EMPTY_AUDIT_BACKLOG, takeDrafts } from "../../src/core/audit-backlog.ts"
+import { addDraft, dropDrafts, EMPTY_AUDIT_BACKLOG, takeDrafts } from "../../src/core/audit/audit-backlog.ts"
 import { AUDIT_APPEND_MAX } from "../../src/core/bounds.ts"
 import { draft } from "./audit-fixtures.ts"
 

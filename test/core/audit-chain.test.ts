@@ -4,9 +4,9 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { dueLoss, EMPTY_AUDIT_HEAD, releaseWaiting, restoreAuditHead } from "../../src/core/audit-chain.ts"
-import { parseAuditLine, type AuditDraft } from "../../src/core/audit-record.ts"
-import { verifyTrails } from "../../src/core/audit-verify.ts"
+import { dueLoss, EMPTY_AUDIT_HEAD, releaseWaiting, restoreAuditHead } from "../../src/core/audit/audit-chain.ts"
+import { parseAuditLine, type AuditDraft } from "../../src/core/audit/audit-record.ts"
+import { verifyTrails } from "../../src/core/audit/audit-verify.ts"
 import { AUDIT_HEADROOM, AUDIT_WAITING_BYTES_MAX, AUDIT_WAITING_MAX } from "../../src/core/bounds.ts"
 import { append, AUDIT_NOW_MS, createTrail, digest, draft, placed } from "./audit-fixtures.ts"
 

@@ -3,7 +3,7 @@
  * what is told must alternate.
  */
 import { describe, expect, test } from "vitest"
-import { auditDelayRecordOf, decideDelay, timeOfLine } from "../../src/core/audit-delay.ts"
+import { auditDelayRecordOf, decideDelay, timeOfLine } from "../../src/core/audit/audit-delay.ts"
 import { AUDIT_LATE_MS, AUDIT_WAITING_BYTES_MAX, AUDIT_WAITING_MAX } from "../../src/core/bounds.ts"
 import { createRandom } from "../../simulation/random.ts"
 

@@ -11,9 +11,9 @@ import {
   restoreSinkPosition,
   takeBatch,
   type SinkPosition,
-} from "../../src/core/audit-delivery.ts"
+} from "../../src/core/audit/audit-delivery.ts"
 import { AUDIT_BATCH_BYTES_MAX, AUDIT_BATCH_MAX, AUDIT_RETRY_MS_MAX } from "../../src/core/bounds.ts"
-import { decideDelivery, type Delivery } from "../../src/core/delivery.ts"
+import { decideDelivery, type Delivery } from "../../src/core/record/delivery.ts"
 import { AUDIT_NOW_MS } from "./audit-fixtures.ts"
 
 const lines = (count: number, from = 1, size = 10) =>

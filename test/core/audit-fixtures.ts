@@ -2,9 +2,15 @@
  * Trails made as the object makes them, by the rules alone: what tests of the chain, of delivery and of verification share.
  */
 import { createHash } from "node:crypto"
-import { decideAppend, dueLoss, EMPTY_AUDIT_HEAD, extendChain, type AuditHead } from "../../src/core/audit-chain.ts"
-import type { AuditDraft } from "../../src/core/audit-record.ts"
-import type { PlacedLine } from "../../src/core/audit-verify.ts"
+import {
+  decideAppend,
+  dueLoss,
+  EMPTY_AUDIT_HEAD,
+  extendChain,
+  type AuditHead,
+} from "../../src/core/audit/audit-chain.ts"
+import type { AuditDraft } from "../../src/core/audit/audit-record.ts"
+import type { PlacedLine } from "../../src/core/audit/audit-verify.ts"
 
 /** 2026-11-28T12:00:00Z. */
 export const AUDIT_NOW_MS = Date.UTC(2026, 10, 28, 12)

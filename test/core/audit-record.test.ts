@@ -4,7 +4,7 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { AUDIT_GENESIS, AUDIT_KINDS, parseAuditDraft, parseAuditLine } from "../../src/core/audit-record.ts"
+import { AUDIT_GENESIS, AUDIT_KINDS, parseAuditDraft, parseAuditLine } from "../../src/core/audit/audit-record.ts"
 import { EVENT_VALUE_LENGTH_MAX } from "../../src/core/bounds.ts"
 import { append, createTrail, digest, draft } from "./audit-fixtures.ts"
 

@@ -4,7 +4,7 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { verifyTrails, type PlacedLine } from "../../src/core/audit-verify.ts"
+import { verifyTrails, type PlacedLine } from "../../src/core/audit/audit-verify.ts"
 import { append, createTrail, digest, draft, placed } from "./audit-fixtures.ts"
 
 function chainOf(length: number, name = "acme"): readonly string[] {

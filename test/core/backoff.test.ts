@@ -5,8 +5,8 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { baseBackoffMs, blockMs, isGuardDuration, parseBackoff } from "../../src/core/backoff.ts"
-import type { Backoff } from "../../src/core/backoff.ts"
+import { baseBackoffMs, blockMs, isGuardDuration, parseBackoff } from "../../src/core/guard/backoff.ts"
+import type { Backoff } from "../../src/core/guard/backoff.ts"
 import { GUARD_DURATION_MS_MAX } from "../../src/core/bounds.ts"
 
 const LADDER = {

@@ -4,7 +4,7 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { decideBearer, formatChallenge } from "../../src/core/bearer.ts"
+import { decideBearer, formatChallenge } from "../../src/core/token/bearer.ts"
 import { TOKEN_LENGTH_MAX } from "../../src/core/bounds.ts"
 
 describe("decideBearer()", () => {

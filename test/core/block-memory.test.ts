@@ -3,8 +3,8 @@
  * memory, looked at over its life.
  */
 import { describe, expect, test } from "vitest"
-import { recallBlock, rememberBlock } from "../../src/core/block-memory.ts"
-import type { GateVerdict } from "../../src/core/gate-verdict.ts"
+import { recallBlock, rememberBlock } from "../../src/core/guard/block-memory.ts"
+import type { GateVerdict } from "../../src/core/gate/gate-verdict.ts"
 
 const T0 = 1_790_000_000_000
 const VERDICT: GateVerdict = {

@@ -6,8 +6,8 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { CALENDAR_UNITS, isKnownTimezone, windowAt } from "../../src/core/calendar.ts"
-import type { CalendarUnit, CalendarWindow } from "../../src/core/calendar.ts"
+import { CALENDAR_UNITS, isKnownTimezone, windowAt } from "../../src/core/limit/calendar.ts"
+import type { CalendarUnit, CalendarWindow } from "../../src/core/limit/calendar.ts"
 import { CLOCK_MS_MAX } from "../../src/core/clock.ts"
 
 const MINUTE_MS = 60_000

@@ -14,8 +14,8 @@ import {
   type CertificateNote,
   type CertificateWatch,
   type RuleEnd,
-} from "../../src/core/certificate-watch.ts"
-import type { CertificateRecord } from "../../src/core/event.ts"
+} from "../../src/core/certificate/certificate-watch.ts"
+import type { CertificateRecord } from "../../src/core/record/event.ts"
 
 const DAY_MS = 86_400_000
 const WARNING_MS = 30 * DAY_MS

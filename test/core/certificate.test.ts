@@ -16,10 +16,10 @@ import {
   type CertificateReason,
   type LeafDigests,
   type PresentedLeaf,
-} from "../../src/core/certificate.ts"
-import { NO_CLIENT_CERTIFICATE } from "../../src/core/platform-certificate.ts"
-import { compileClientIndex, decideIdentity } from "../../src/core/identity.ts"
-import { parseX509, type X509Facts } from "../../src/core/x509.ts"
+} from "../../src/core/certificate/certificate.ts"
+import { NO_CLIENT_CERTIFICATE } from "../../src/core/certificate/platform-certificate.ts"
+import { compileClientIndex, decideIdentity } from "../../src/core/certificate/identity.ts"
+import { parseX509, type X509Facts } from "../../src/core/certificate/x509.ts"
 import { readDataSet } from "../conformance.ts"
 import {
   CLIENT_AUTH,

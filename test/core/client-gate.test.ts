@@ -3,14 +3,14 @@
  * Method: single cases at literal instants; random histories are in `gate-properties.test.ts`.
  */
 import { describe, expect, test } from "vitest"
-import { admitRequest, lendTokens } from "../../src/core/client-gate.ts"
-import type { GateRequest } from "../../src/core/client-gate.ts"
-import { recordOutcomes } from "../../src/core/gate-guards.ts"
-import type { GuardDemand } from "../../src/core/gate-guards.ts"
-import { EMPTY_GATE_STATE, parseGateState, restoreGateState } from "../../src/core/gate-state.ts"
-import type { GateState } from "../../src/core/gate-state.ts"
-import type { LeaseCall } from "../../src/core/lease-protocol.ts"
-import type { NamedBucket, NamedConcurrency, NamedLimit, NamedQuota } from "../../src/core/limit.ts"
+import { admitRequest, lendTokens } from "../../src/core/gate/client-gate.ts"
+import type { GateRequest } from "../../src/core/gate/client-gate.ts"
+import { recordOutcomes } from "../../src/core/gate/gate-guards.ts"
+import type { GuardDemand } from "../../src/core/gate/gate-guards.ts"
+import { EMPTY_GATE_STATE, parseGateState, restoreGateState } from "../../src/core/gate/gate-state.ts"
+import type { GateState } from "../../src/core/gate/gate-state.ts"
+import type { LeaseCall } from "../../src/core/lease/lease-protocol.ts"
+import type { NamedBucket, NamedConcurrency, NamedLimit, NamedQuota } from "../../src/core/limit/limit.ts"
 
 const T0 = 1_790_000_000_000
 const BUCKET: NamedBucket = { kind: "bucket", name: "client", burst: 20, rate: { count: 10, periodMs: 1000 } }

@@ -16,8 +16,8 @@ import {
   releaseLease,
   renewLease,
   settleLeases,
-} from "../../src/core/concurrency.ts"
-import type { ConcurrencyConfig, ConcurrencyState } from "../../src/core/concurrency.ts"
+} from "../../src/core/limit/concurrency.ts"
+import type { ConcurrencyConfig, ConcurrencyState } from "../../src/core/limit/concurrency.ts"
 
 const START_MS = 1_790_000_000_000
 const TWO: ConcurrencyConfig = { maxConcurrent: 2, leaseTtlMs: 10_000 }

@@ -5,7 +5,7 @@
 import { describe, expect, test } from "vitest"
 import type { Config } from "../../src/config/config.ts"
 import { loadConfig } from "../../src/config/load.ts"
-import { formatSpkiPin } from "../../src/core/spki-pin.ts"
+import { formatSpkiPin } from "../../src/core/certificate/spki-pin.ts"
 
 const SKI = "73656b6973686f2d646576656c6f706d656e742d"
 const OTHER_SKI = "00000000000000000000000000000000deadbeef"

@@ -6,8 +6,8 @@ import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { loadConfig } from "../../src/config/load.ts"
 import { FAILURE_STATUSES_MAX } from "../../src/core/bounds.ts"
-import { parseGuardConfig } from "../../src/core/guard-config.ts"
-import { parseOutcomeRules } from "../../src/core/outcome.ts"
+import { parseGuardConfig } from "../../src/core/guard/guard-config.ts"
+import { parseOutcomeRules } from "../../src/core/guard/outcome.ts"
 import { errorsOf, load } from "./config-fixtures.ts"
 
 const GUARD = { max_failures: 5, failure_duration: "10m", backoff: { kind: "lineal", duration: "5m" } }

@@ -7,6 +7,7 @@ import type { Origin } from "../../src/config/config.ts"
 import { loadConfig } from "../../src/config/load.ts"
 import { findFindings } from "../../cli/findings.ts"
 import type { FetcherKind, WranglerEnvironment } from "../../cli/wrangler-file.ts"
+import { load as loadVariables } from "./config-fixtures.ts"
 
 const URL_A = "https://a.bank.example"
 const URL_B = "https://b.bank.example"
@@ -24,9 +25,7 @@ function variables(origin: Readonly<Record<string, unknown>>): Readonly<Record<s
 }
 
 function load(origin: Readonly<Record<string, unknown>>): Origin {
-  const loaded = loadConfig(variables(origin))
-  if (!loaded.ok) throw new Error(JSON.stringify(loaded.errors))
-  return loaded.config.origins[0] as Origin
+  return loadVariables(variables(origin)).origins[0] as Origin
 }
 
 function errorsOf(origin: Readonly<Record<string, unknown>>): readonly (readonly [string, string])[] {

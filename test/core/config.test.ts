@@ -6,7 +6,7 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { configurationVariables, loadConfig } from "../../src/config/load.ts"
-import { matchHostRoute } from "../../src/core/virtual-host.ts"
+import { matchHostRoute } from "../../src/core/route/virtual-host.ts"
 import { readDataSet } from "../conformance.ts"
 import { errorsOf, load } from "./config-fixtures.ts"
 

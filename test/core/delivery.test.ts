@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest"
 import { SINK_RETRY_SECONDS_MAX } from "../../src/core/bounds.ts"
-import { countNotTaken, decideDelivery } from "../../src/core/delivery.ts"
+import { countNotTaken, decideDelivery } from "../../src/core/record/delivery.ts"
 
 // One minute before the example date of RFC 9110 §5.6.7.
 const NOW_MS = Date.UTC(1994, 10, 6, 8, 48, 37)

@@ -5,7 +5,15 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { DER_DEPTH_MAX } from "../../src/core/bounds.ts"
-import { isNestingBounded, readChildren, readDer, readOid, readText, readUtf8, TAG } from "../../src/core/der.ts"
+import {
+  isNestingBounded,
+  readChildren,
+  readDer,
+  readOid,
+  readText,
+  readUtf8,
+  TAG,
+} from "../../src/core/certificate/der.ts"
 import { formatHex } from "../../src/core/hex.ts"
 import { der, hex } from "./certificate-fixtures.ts"
 

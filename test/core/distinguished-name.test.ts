@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { readDer } from "../../src/core/der.ts"
+import { readDer } from "../../src/core/certificate/der.ts"
 import {
   formatLegacy,
   formatRfc4514,
@@ -12,8 +12,8 @@ import {
   parseRfc4514,
   readName,
   type DistinguishedName,
-} from "../../src/core/distinguished-name.ts"
-import { parseX509 } from "../../src/core/x509.ts"
+} from "../../src/core/certificate/distinguished-name.ts"
+import { parseX509 } from "../../src/core/certificate/x509.ts"
 import { readDataSet } from "../conformance.ts"
 import { der, derOfPem, hex } from "./certificate-fixtures.ts"
 

@@ -11,7 +11,7 @@ import {
   signedText,
   type AssertedRequest,
   type SeenAssertions,
-} from "../../src/core/edge-assertion.ts"
+} from "../../src/core/assertion/edge-assertion.ts"
 
 const NOW_MS = 1_800_000_000_000
 const MAC = "0123456789abcdef".repeat(4)

@@ -5,10 +5,10 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { createEdgeTally } from "../../edge/metrics.ts"
-import { HANDSHAKE_FAILURES, readEdgeReport, reasonOfHandshakeError } from "../../src/core/edge-metrics.ts"
-import { METRIC_FAMILIES } from "../../src/core/metric-catalogue.ts"
-import { NO_METRICS, recordReport } from "../../src/core/metric-state.ts"
-import { formatMetrics } from "../../src/core/openmetrics.ts"
+import { HANDSHAKE_FAILURES, readEdgeReport, reasonOfHandshakeError } from "../../src/core/metric/edge-metrics.ts"
+import { METRIC_FAMILIES } from "../../src/core/metric/metric-catalogue.ts"
+import { NO_METRICS, recordReport } from "../../src/core/metric/metric-state.ts"
+import { formatMetrics } from "../../src/core/metric/openmetrics.ts"
 import { parseOpenMetrics } from "./openmetrics-parser.ts"
 
 const BUILD = { version: "1", configVersion: "2" }

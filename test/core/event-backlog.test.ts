@@ -16,8 +16,8 @@ import {
   isWaiting,
   takeMessage,
   type EventBacklog,
-} from "../../src/core/event-backlog.ts"
-import { formatEventJson, type AccessEvent } from "../../src/core/event.ts"
+} from "../../src/core/record/event-backlog.ts"
+import { formatEventJson, type AccessEvent } from "../../src/core/record/event.ts"
 import { EVENT } from "./event-fixtures.ts"
 import { SPAN } from "./span-fixtures.ts"
 

@@ -2,7 +2,13 @@
  * Events for tests: one complete example of each kind, and arbitrary ones with hostile texts.
  */
 import * as fc from "fast-check"
-import type { AccessEvent, CertificateRecord, CrlRecord, GatewayEvent, GuardRecord } from "../../src/core/event.ts"
+import type {
+  AccessEvent,
+  CertificateRecord,
+  CrlRecord,
+  GatewayEvent,
+  GuardRecord,
+} from "../../src/core/record/event.ts"
 
 export const EVENT: AccessEvent = {
   timestamp: "2026-11-22T03:00:00.123Z",

@@ -4,8 +4,8 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
-import { formatEventJson, levelOf } from "../../src/core/event.ts"
+import { formatOtlpLogs } from "../../src/core/record/otlp-logs.ts"
+import { formatEventJson, levelOf } from "../../src/core/record/event.ts"
 import { anyEvent, EVENT } from "./event-fixtures.ts"
 
 const ACTIVE = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}\ufeff]/u

@@ -2,7 +2,7 @@
  * The field that tells a client when its certificate ends: an HTTP-date, and never a later one than the refusal.
  */
 import { expect, test } from "vitest"
-import { formatExpires } from "../../src/core/expiry-field.ts"
+import { formatExpires } from "../../src/core/certificate/expiry-field.ts"
 
 const NOT_AFTER_MS = Date.UTC(2027, 0, 4, 23, 59, 59)
 

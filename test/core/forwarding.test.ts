@@ -14,7 +14,7 @@ import {
   parseConnection,
   type ForwardedRequest,
   variesOnCertificate,
-} from "../../src/core/forwarding.ts"
+} from "../../src/core/message/forwarding.ts"
 
 const REQUEST: ForwardedRequest = {
   requestId: "01932c07-0000-7000-8000-000000000001",

@@ -6,14 +6,14 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { GUARD_OUTCOMES_MAX } from "../../src/core/bounds.ts"
-import { administerGuard, askGuards, recordOutcomes, settleGuards } from "../../src/core/gate-guards.ts"
-import type { GuardDemand, GuardStanding } from "../../src/core/gate-guards.ts"
-import { EMPTY_GATE_STATE, restoreGateState } from "../../src/core/gate-state.ts"
-import type { GateState } from "../../src/core/gate-state.ts"
-import type { GuardConfig } from "../../src/core/guard-config.ts"
-import type { GuardState } from "../../src/core/guard-state.ts"
-import { recordOutcome, requestAdmission } from "../../src/core/guard.ts"
-import type { OutcomeResult } from "../../src/core/outcome.ts"
+import { administerGuard, askGuards, recordOutcomes, settleGuards } from "../../src/core/gate/gate-guards.ts"
+import type { GuardDemand, GuardStanding } from "../../src/core/gate/gate-guards.ts"
+import { EMPTY_GATE_STATE, restoreGateState } from "../../src/core/gate/gate-state.ts"
+import type { GateState } from "../../src/core/gate/gate-state.ts"
+import type { GuardConfig } from "../../src/core/guard/guard-config.ts"
+import type { GuardState } from "../../src/core/guard/guard-state.ts"
+import { recordOutcome, requestAdmission } from "../../src/core/guard/guard.ts"
+import type { OutcomeResult } from "../../src/core/guard/outcome.ts"
 
 const T0 = 1_790_000_000_000
 const HOUR_MS = 3_600_000

@@ -1,9 +1,9 @@
 /** Goal: nothing is lent that isolates cannot decide on exactly. Method: one plan for each kind of limit and guard. */
 import { describe, expect, test } from "vitest"
-import { planGate } from "../../src/core/gate-plan.ts"
-import type { RouteGuard } from "../../src/core/gate-plan.ts"
-import type { LimitSet } from "../../src/core/limit-set.ts"
-import type { NamedLimit } from "../../src/core/limit.ts"
+import { planGate } from "../../src/core/gate/gate-plan.ts"
+import type { RouteGuard } from "../../src/core/gate/gate-plan.ts"
+import type { LimitSet } from "../../src/core/limit/limit-set.ts"
+import type { NamedLimit } from "../../src/core/limit/limit.ts"
 
 const BUCKET: NamedLimit = { kind: "bucket", name: "burst", burst: 100, rate: { count: 100, periodMs: 1000 } }
 const GUARD: RouteGuard = {

@@ -35,11 +35,11 @@
  */
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import type { GuardDemand } from "../../src/core/gate-guards.ts"
-import type { AdminAction } from "../../src/core/guard.ts"
-import { createHolder, acceptAnswer, decide, startCall } from "../../src/core/lease-holder.ts"
-import { lendTokens } from "../../src/core/client-gate.ts"
-import type { NamedBucket } from "../../src/core/limit.ts"
+import type { GuardDemand } from "../../src/core/gate/gate-guards.ts"
+import type { AdminAction } from "../../src/core/guard/guard.ts"
+import { createHolder, acceptAnswer, decide, startCall } from "../../src/core/lease/lease-holder.ts"
+import { lendTokens } from "../../src/core/gate/client-gate.ts"
+import type { NamedBucket } from "../../src/core/limit/limit.ts"
 import { LEASE_OVER_MS, overdraftOf, START_MS, StoredGate, World } from "./gate-world.ts"
 import type { Fate, Terms } from "./gate-world.ts"
 

@@ -1,12 +1,12 @@
 /** Goal: an administrator reads how a client stands now, not how it stood when it was stored. Method: single cases. */
 import { describe, expect, test } from "vitest"
-import { admitRequest, lendTokens } from "../../src/core/client-gate.ts"
-import { administerGuard } from "../../src/core/gate-guards.ts"
-import { inspectGate } from "../../src/core/gate-report.ts"
-import { EMPTY_GATE_STATE, restoreGateState } from "../../src/core/gate-state.ts"
-import type { GateState } from "../../src/core/gate-state.ts"
-import type { NamedLimit } from "../../src/core/limit.ts"
-import { NOTHING_STOPPED, recordStopped } from "../../src/core/stopped.ts"
+import { admitRequest, lendTokens } from "../../src/core/gate/client-gate.ts"
+import { administerGuard } from "../../src/core/gate/gate-guards.ts"
+import { inspectGate } from "../../src/core/gate/gate-report.ts"
+import { EMPTY_GATE_STATE, restoreGateState } from "../../src/core/gate/gate-state.ts"
+import type { GateState } from "../../src/core/gate/gate-state.ts"
+import type { NamedLimit } from "../../src/core/limit/limit.ts"
+import { NOTHING_STOPPED, recordStopped } from "../../src/core/gate/stopped.ts"
 
 const T0 = 1_790_000_000_000
 const BUCKET: NamedLimit = { kind: "bucket", name: "client", burst: 20, rate: { count: 10, periodMs: 1000 } }

@@ -4,18 +4,18 @@
  */
 import { describe, expect, test } from "vitest"
 import { GUARD_KEY_IDLE_MS, TOKEN_LEASE_MARGIN_MS, TOKEN_LEASE_TTL_MS_MAX } from "../../src/core/bounds.ts"
-import { admitRequest, lendTokens } from "../../src/core/client-gate.ts"
-import { administerGuard, recordOutcomes } from "../../src/core/gate-guards.ts"
-import type { GuardDemand } from "../../src/core/gate-guards.ts"
+import { admitRequest, lendTokens } from "../../src/core/gate/client-gate.ts"
+import { administerGuard, recordOutcomes } from "../../src/core/gate/gate-guards.ts"
+import type { GuardDemand } from "../../src/core/gate/gate-guards.ts"
 import {
   EMPTY_GATE_STATE,
   isForgettable,
   nextWakeMs,
   parseGateState,
   restoreGateState,
-} from "../../src/core/gate-state.ts"
-import type { GateState } from "../../src/core/gate-state.ts"
-import type { NamedBucket } from "../../src/core/limit.ts"
+} from "../../src/core/gate/gate-state.ts"
+import type { GateState } from "../../src/core/gate/gate-state.ts"
+import type { NamedBucket } from "../../src/core/limit/limit.ts"
 
 const T0 = 1_790_000_000_000
 const LIMIT: NamedBucket = { kind: "bucket", name: "client", burst: 20, rate: { count: 10, periodMs: 1000 } }

@@ -1,7 +1,7 @@
 /** Goal: two callers share an object exactly when they are counted together. Method: single cases. */
 import { describe, expect, test } from "vitest"
-import type { GuardKey } from "../../src/core/gate-plan.ts"
-import { keyedObjectName, keyedSubject, parseGateSubject } from "../../src/core/gate-subject.ts"
+import type { GuardKey } from "../../src/core/gate/gate-plan.ts"
+import { keyedObjectName, keyedSubject, parseGateSubject } from "../../src/core/gate/gate-subject.ts"
 
 const ADDRESS: GuardKey = { kind: "address" }
 const ACCOUNT: GuardKey = { kind: "header", name: "x-account" }

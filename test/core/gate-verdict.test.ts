@@ -4,13 +4,13 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { admitRequest, lendTokens } from "../../src/core/client-gate.ts"
-import type { LeaseGrant } from "../../src/core/client-gate.ts"
-import { EMPTY_GATE_STATE } from "../../src/core/gate-state.ts"
-import { decisivePolicy, verdictOfDecision, verdictOfLease } from "../../src/core/gate-verdict.ts"
-import type { LeaseDecided } from "../../src/core/gate-verdict.ts"
-import type { NamedBucket } from "../../src/core/limit.ts"
-import { formatRateLimit, formatRetryAfter } from "../../src/core/ratelimit-fields.ts"
+import { admitRequest, lendTokens } from "../../src/core/gate/client-gate.ts"
+import type { LeaseGrant } from "../../src/core/gate/client-gate.ts"
+import { EMPTY_GATE_STATE } from "../../src/core/gate/gate-state.ts"
+import { decisivePolicy, verdictOfDecision, verdictOfLease } from "../../src/core/gate/gate-verdict.ts"
+import type { LeaseDecided } from "../../src/core/gate/gate-verdict.ts"
+import type { NamedBucket } from "../../src/core/limit/limit.ts"
+import { formatRateLimit, formatRetryAfter } from "../../src/core/limit/ratelimit-fields.ts"
 
 const T0 = 1_790_000_000_000
 const LIMIT: NamedBucket = { kind: "bucket", name: "client", burst: 20, rate: { count: 10, periodMs: 1000 } }

@@ -3,25 +3,32 @@
  * time. The object starts from its stored text at every step, as after a restart; beside it runs a plain reference that
  * keeps everything in memory and leaves nothing out, and both have to answer alike.
  */
-import { admitRequest, lendTokens, withGuards } from "../../src/core/client-gate.ts"
-import type { GateRequest, GateStep, LeaseGrant } from "../../src/core/client-gate.ts"
-import { administerGuard, recordOutcomes } from "../../src/core/gate-guards.ts"
-import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../../src/core/gate-guards.ts"
-import { restoreGateState } from "../../src/core/gate-state.ts"
-import type { GateState } from "../../src/core/gate-state.ts"
-import type { BucketState } from "../../src/core/gcra.ts"
-import type { GuardState } from "../../src/core/guard-state.ts"
-import { administer, recordOutcome, requestAdmission } from "../../src/core/guard.ts"
-import type { AdminAction, GuardDecision } from "../../src/core/guard.ts"
-import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease-grant.ts"
-import { abandonCall, acceptAnswer, createHolder, decide, dropLease, startCall } from "../../src/core/lease-holder.ts"
-import type { HolderStep, LeaseHolder } from "../../src/core/lease-holder.ts"
-import { EMPTY_LEDGER, outstandingOf } from "../../src/core/lease-ledger.ts"
-import type { LeaseLedger } from "../../src/core/lease-ledger.ts"
-import { createLeasePool, storedOf } from "../../src/core/lease-pool.ts"
-import type { LeaseAnswer, LeaseCall } from "../../src/core/lease-protocol.ts"
-import type { NamedBucket } from "../../src/core/limit.ts"
-import type { OutcomeResult } from "../../src/core/outcome.ts"
+import { admitRequest, lendTokens, withGuards } from "../../src/core/gate/client-gate.ts"
+import type { GateRequest, GateStep, LeaseGrant } from "../../src/core/gate/client-gate.ts"
+import { administerGuard, recordOutcomes } from "../../src/core/gate/gate-guards.ts"
+import type { GuardDemand, GuardOutcome, NamedGuardEvent } from "../../src/core/gate/gate-guards.ts"
+import { restoreGateState } from "../../src/core/gate/gate-state.ts"
+import type { GateState } from "../../src/core/gate/gate-state.ts"
+import type { BucketState } from "../../src/core/limit/gcra.ts"
+import type { GuardState } from "../../src/core/guard/guard-state.ts"
+import { administer, recordOutcome, requestAdmission } from "../../src/core/guard/guard.ts"
+import type { AdminAction, GuardDecision } from "../../src/core/guard/guard.ts"
+import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease/lease-grant.ts"
+import {
+  abandonCall,
+  acceptAnswer,
+  createHolder,
+  decide,
+  dropLease,
+  startCall,
+} from "../../src/core/lease/lease-holder.ts"
+import type { HolderStep, LeaseHolder } from "../../src/core/lease/lease-holder.ts"
+import { EMPTY_LEDGER, outstandingOf } from "../../src/core/lease/lease-ledger.ts"
+import type { LeaseLedger } from "../../src/core/lease/lease-ledger.ts"
+import { createLeasePool, storedOf } from "../../src/core/lease/lease-pool.ts"
+import type { LeaseAnswer, LeaseCall } from "../../src/core/lease/lease-protocol.ts"
+import type { NamedBucket } from "../../src/core/limit/limit.ts"
+import type { OutcomeResult } from "../../src/core/guard/outcome.ts"
 
 export const START_MS = 1_790_000_000_000
 const CALL_TIMEOUT_MS = 2_500

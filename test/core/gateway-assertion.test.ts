@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { assertionClaims, signedQuery, type AssertedFacts } from "../../src/core/gateway-assertion.ts"
+import { assertionClaims, signedQuery, type AssertedFacts } from "../../src/core/assertion/gateway-assertion.ts"
 
 const NOW_MS = Date.UTC(2027, 0, 1, 0, 0, 0, 999)
 const FACTS: AssertedFacts = {

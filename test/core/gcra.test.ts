@@ -16,8 +16,8 @@ import {
   refund,
   reset,
   settle,
-} from "../../src/core/gcra.ts"
-import type { BucketConfig, BucketState } from "../../src/core/gcra.ts"
+} from "../../src/core/limit/gcra.ts"
+import type { BucketConfig, BucketState } from "../../src/core/limit/gcra.ts"
 
 const START_MS = 1_790_000_000_000
 const FIVE_PER_SECOND: BucketConfig = { burst: 10, rate: { count: 5, periodMs: 1000 } }

@@ -4,13 +4,13 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { parseGuardConfig } from "../../src/core/guard-config.ts"
-import type { GuardConfig } from "../../src/core/guard-config.ts"
-import { parseGuardState } from "../../src/core/guard-state.ts"
-import type { GuardEvent, GuardState } from "../../src/core/guard-state.ts"
-import { administer, needsOutcome, observe, recordOutcome, requestAdmission } from "../../src/core/guard.ts"
-import type { AdminAction, Admission } from "../../src/core/guard.ts"
-import type { OutcomeResult } from "../../src/core/outcome.ts"
+import { parseGuardConfig } from "../../src/core/guard/guard-config.ts"
+import type { GuardConfig } from "../../src/core/guard/guard-config.ts"
+import { parseGuardState } from "../../src/core/guard/guard-state.ts"
+import type { GuardEvent, GuardState } from "../../src/core/guard/guard-state.ts"
+import { administer, needsOutcome, observe, recordOutcome, requestAdmission } from "../../src/core/guard/guard.ts"
+import type { AdminAction, Admission } from "../../src/core/guard/guard.ts"
+import type { OutcomeResult } from "../../src/core/guard/outcome.ts"
 
 const START_MS = 1_790_000_000_000
 

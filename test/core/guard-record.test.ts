@@ -3,10 +3,10 @@
  * of a whole block; impossible instants by hand.
  */
 import { describe, expect, test } from "vitest"
-import { guardRecordOf } from "../../src/core/guard-record.ts"
-import type { GuardConfig } from "../../src/core/guard-config.ts"
-import type { GuardEvent } from "../../src/core/guard-state.ts"
-import { administer, observe } from "../../src/core/guard.ts"
+import { guardRecordOf } from "../../src/core/guard/guard-record.ts"
+import type { GuardConfig } from "../../src/core/guard/guard-config.ts"
+import type { GuardEvent } from "../../src/core/guard/guard-state.ts"
+import { administer, observe } from "../../src/core/guard/guard.ts"
 
 const NOW_MS = Date.parse("2026-11-22T03:00:00.123Z")
 const CONFIG: GuardConfig = {

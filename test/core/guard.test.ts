@@ -11,13 +11,18 @@ import {
   GUARD_ID_LENGTH_MAX,
   GUARD_OUTCOMES_MAX,
 } from "../../src/core/bounds.ts"
-import { parseGuardConfig } from "../../src/core/guard-config.ts"
-import type { GuardConfig } from "../../src/core/guard-config.ts"
-import { CLOCK_MS_MAX, createGuardState, isForgettableGuard, parseGuardState } from "../../src/core/guard-state.ts"
-import type { GuardEvent, GuardState } from "../../src/core/guard-state.ts"
-import { administer, needsOutcome, observe, recordOutcome, requestAdmission } from "../../src/core/guard.ts"
-import type { AdminAction, Admission } from "../../src/core/guard.ts"
-import type { OutcomeResult } from "../../src/core/outcome.ts"
+import { parseGuardConfig } from "../../src/core/guard/guard-config.ts"
+import type { GuardConfig } from "../../src/core/guard/guard-config.ts"
+import {
+  CLOCK_MS_MAX,
+  createGuardState,
+  isForgettableGuard,
+  parseGuardState,
+} from "../../src/core/guard/guard-state.ts"
+import type { GuardEvent, GuardState } from "../../src/core/guard/guard-state.ts"
+import { administer, needsOutcome, observe, recordOutcome, requestAdmission } from "../../src/core/guard/guard.ts"
+import type { AdminAction, Admission } from "../../src/core/guard/guard.ts"
+import type { OutcomeResult } from "../../src/core/guard/outcome.ts"
 
 const START_MS = 1_790_000_000_000
 const MINUTE_MS = 60_000

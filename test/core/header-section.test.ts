@@ -4,7 +4,7 @@
  */
 import { describe, expect, test } from "vitest"
 import { HEADER_BYTES_MAX, HEADER_COUNT_MAX } from "../../src/core/bounds.ts"
-import { readHeaderSection } from "../../src/core/header-section.ts"
+import { readHeaderSection } from "../../src/core/message/header-section.ts"
 
 type Fields = readonly (readonly [name: string, value: string])[]
 

@@ -12,8 +12,8 @@ import {
   ledgerText,
   readIdempotencyKey,
   type KeyedRequest,
-} from "../../src/core/idempotency-key.ts"
-import { METHODS } from "../../src/core/route.ts"
+} from "../../src/core/idempotency/idempotency-key.ts"
+import { METHODS } from "../../src/core/route/route.ts"
 import { readDataSet } from "../conformance.ts"
 
 const keyOf = (value: string | null, isUnquoted = false): string | undefined => {

@@ -13,8 +13,8 @@ import {
   type ReserveDecision,
   type ReserveDemand,
   type Settlement,
-} from "../../src/core/idempotency-ledger.ts"
-import { parseIdempotencyRecord } from "../../src/core/idempotency-record.ts"
+} from "../../src/core/idempotency/idempotency-ledger.ts"
+import { parseIdempotencyRecord } from "../../src/core/idempotency/idempotency-record.ts"
 
 const NOW_MS = 1_800_000_000_000
 const ATTEMPT_MS = 60_000

@@ -6,8 +6,8 @@
 import "../../cli/pki/reflection.ts"
 import * as fc from "fast-check"
 import { beforeAll, describe, expect, test } from "vitest"
-import type { ClientCertificate } from "../../src/core/certificate.ts"
-import { nameKey, parseRfc4514, readName } from "../../src/core/distinguished-name.ts"
+import type { ClientCertificate } from "../../src/core/certificate/certificate.ts"
+import { nameKey, parseRfc4514, readName } from "../../src/core/certificate/distinguished-name.ts"
 import {
   compileClientIndex,
   decideIdentity,
@@ -16,10 +16,10 @@ import {
   type CertificateMatch,
   type CertificateRule,
   type Client,
-} from "../../src/core/identity.ts"
-import { readDer } from "../../src/core/der.ts"
-import { spiffeIdOf } from "../../src/core/spiffe-id.ts"
-import { parseX509, type SubjectAltName } from "../../src/core/x509.ts"
+} from "../../src/core/certificate/identity.ts"
+import { readDer } from "../../src/core/certificate/der.ts"
+import { spiffeIdOf } from "../../src/core/certificate/spiffe-id.ts"
+import { parseX509, type SubjectAltName } from "../../src/core/certificate/x509.ts"
 import { readDataSet } from "../conformance.ts"
 import { der, hex, mintLeaf, subjectAltNames } from "./certificate-fixtures.ts"
 

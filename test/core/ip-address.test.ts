@@ -11,7 +11,7 @@ import {
   type IpAddress,
   limitPrefix,
   parseIpAddress,
-} from "../../src/core/ip-address.ts"
+} from "../../src/core/message/ip-address.ts"
 
 /** Returns the canonical text of an address that the test knows to be valid. */
 function canonical(text: string): string | undefined {

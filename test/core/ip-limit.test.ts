@@ -3,7 +3,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { decideIpLimit, ipLimitKey, UNKNOWN_ADDRESS_KEY } from "../../src/core/ip-limit.ts"
+import { decideIpLimit, ipLimitKey, UNKNOWN_ADDRESS_KEY } from "../../src/core/limit/ip-limit.ts"
 
 describe("ipLimitKey()", () => {
   test.each(["::ffff:192.0.2.1", "::ffff:c000:201", "192.0.2.1", "0:0:0:0:0:ffff:c000:0201"])(

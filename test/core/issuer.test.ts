@@ -5,7 +5,7 @@
 import { createHash, generateKeyPairSync, verify } from "node:crypto"
 import { describe, expect, test } from "vitest"
 import { issueToken, parseClientCert, parseTokenRequest } from "../../examples/issuer/token.ts"
-import { decideHeader, decideUse, readClaims, type TokenTerms } from "../../src/core/access-token.ts"
+import { decideHeader, decideUse, readClaims, type TokenTerms } from "../../src/core/token/access-token.ts"
 
 const NOW_MS = Date.UTC(2026, 10, 28, 9)
 const CERTIFICATE = Buffer.from("the DER of a certificate")

@@ -6,7 +6,7 @@ import { generateKeyPairSync, type JsonWebKey } from "node:crypto"
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { TOKEN_KEYS_MAX } from "../../src/core/bounds.ts"
-import { parseKeySet } from "../../src/core/json-web-key.ts"
+import { parseKeySet } from "../../src/core/token/json-web-key.ts"
 
 const rsa = (modulusLength: number, publicExponent = 65_537): JsonWebKey =>
   generateKeyPairSync("rsa", { modulusLength, publicExponent }).publicKey.export({ format: "jwk" })

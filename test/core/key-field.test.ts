@@ -2,7 +2,7 @@
  * Goal: a guard counts by no field that a guesser can change at will. Method: one field of each kind.
  */
 import { expect, test } from "vitest"
-import { refuseKeyField } from "../../src/core/key-field.ts"
+import { refuseKeyField } from "../../src/core/guard/key-field.ts"
 
 test.each(["x-account-id", "account", "x-user", "customer-number"])("refuseKeyField() takes %s", (name) => {
   expect(refuseKeyField(name)).toBeUndefined()

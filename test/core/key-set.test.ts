@@ -18,7 +18,7 @@ import {
   standingOfKey,
   type KeySetDecision,
   type KeySetState,
-} from "../../src/core/key-set.ts"
+} from "../../src/core/token/key-set.ts"
 
 const START_MS = 1_790_000_000_000
 const STALE_MS = 3_600_000

@@ -12,9 +12,9 @@ import {
   dropLease,
   removeWaiter,
   startCall,
-} from "../../src/core/lease-holder.ts"
-import type { LeaseHolder } from "../../src/core/lease-holder.ts"
-import type { LeaseAnswer } from "../../src/core/lease-protocol.ts"
+} from "../../src/core/lease/lease-holder.ts"
+import type { LeaseHolder } from "../../src/core/lease/lease-holder.ts"
+import type { LeaseAnswer } from "../../src/core/lease/lease-protocol.ts"
 
 const T0 = 1_790_000_000_000
 const PLENTY = {

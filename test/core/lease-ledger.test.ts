@@ -4,15 +4,15 @@
  */
 import { describe, expect, test } from "vitest"
 import { TOKEN_LEASE_HOLDERS_MAX } from "../../src/core/bounds.ts"
-import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease-grant.ts"
-import type { LeaseTerms } from "../../src/core/lease-grant.ts"
-import { createLostLedger, EMPTY_LEDGER, outstandingOf, parseLedger } from "../../src/core/lease-ledger.ts"
-import type { LeaseLedger } from "../../src/core/lease-ledger.ts"
-import { createLeasePool, storedOf } from "../../src/core/lease-pool.ts"
-import type { LendableStates } from "../../src/core/lease-pool.ts"
-import type { LeaseAnswer, LeaseCall } from "../../src/core/lease-protocol.ts"
-import type { NamedBucket, NamedQuota } from "../../src/core/limit.ts"
-import { isWorthLending } from "../../src/core/lease-sizing.ts"
+import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease/lease-grant.ts"
+import type { LeaseTerms } from "../../src/core/lease/lease-grant.ts"
+import { createLostLedger, EMPTY_LEDGER, outstandingOf, parseLedger } from "../../src/core/lease/lease-ledger.ts"
+import type { LeaseLedger } from "../../src/core/lease/lease-ledger.ts"
+import { createLeasePool, storedOf } from "../../src/core/lease/lease-pool.ts"
+import type { LendableStates } from "../../src/core/lease/lease-pool.ts"
+import type { LeaseAnswer, LeaseCall } from "../../src/core/lease/lease-protocol.ts"
+import type { NamedBucket, NamedQuota } from "../../src/core/limit/limit.ts"
+import { isWorthLending } from "../../src/core/lease/lease-sizing.ts"
 
 const T0 = 1_790_000_000_000
 const TEN_PER_SECOND: NamedBucket = { kind: "bucket", name: "client", burst: 10, rate: { count: 10, periodMs: 1000 } }

@@ -3,10 +3,10 @@
  * pools of a few literal states.
  */
 import { describe, expect, test } from "vitest"
-import { createLeasePool, storedOf } from "../../src/core/lease-pool.ts"
-import type { NamedBucket, NamedQuota } from "../../src/core/limit.ts"
-import { settle } from "../../src/core/gcra.ts"
-import { settleQuota } from "../../src/core/quota.ts"
+import { createLeasePool, storedOf } from "../../src/core/lease/lease-pool.ts"
+import type { NamedBucket, NamedQuota } from "../../src/core/limit/limit.ts"
+import { settle } from "../../src/core/limit/gcra.ts"
+import { settleQuota } from "../../src/core/limit/quota.ts"
 
 const T0 = 1_790_000_000_000
 const BUCKET: NamedBucket = { kind: "bucket", name: "client", burst: 10, rate: { count: 1, periodMs: 1000 } }

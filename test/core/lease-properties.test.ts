@@ -4,16 +4,16 @@
  */
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { parseBucketState } from "../../src/core/gcra.ts"
-import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease-grant.ts"
-import { EMPTY_LEDGER, loansOf, outstandingOf, parseLedger } from "../../src/core/lease-ledger.ts"
-import type { LeaseLedger, LeaseRecord } from "../../src/core/lease-ledger.ts"
-import { BucketMember } from "../../src/core/lease-member.ts"
-import { createLeasePool, storedOf } from "../../src/core/lease-pool.ts"
-import type { LendableStates } from "../../src/core/lease-pool.ts"
-import type { LeaseCall } from "../../src/core/lease-protocol.ts"
-import { parseQuotaState } from "../../src/core/quota.ts"
-import { fitWaiting, sizeLease } from "../../src/core/lease-sizing.ts"
+import { parseBucketState } from "../../src/core/limit/gcra.ts"
+import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease/lease-grant.ts"
+import { EMPTY_LEDGER, loansOf, outstandingOf, parseLedger } from "../../src/core/lease/lease-ledger.ts"
+import type { LeaseLedger, LeaseRecord } from "../../src/core/lease/lease-ledger.ts"
+import { BucketMember } from "../../src/core/lease/lease-member.ts"
+import { createLeasePool, storedOf } from "../../src/core/lease/lease-pool.ts"
+import type { LendableStates } from "../../src/core/lease/lease-pool.ts"
+import type { LeaseCall } from "../../src/core/lease/lease-protocol.ts"
+import { parseQuotaState } from "../../src/core/limit/quota.ts"
+import { fitWaiting, sizeLease } from "../../src/core/lease/lease-sizing.ts"
 
 /** Five seconds before an hour ends in UTC. */
 const START_MS = 497_223 * 3_600_000 - 5_000

@@ -5,15 +5,15 @@
  */
 import { describe, expect, test } from "vitest"
 import { TOKEN_LEASE_HOLDERS_MAX } from "../../src/core/bounds.ts"
-import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease-grant.ts"
-import type { LeaseTerms } from "../../src/core/lease-grant.ts"
-import { createLostLedger, EMPTY_LEDGER, parseLedger } from "../../src/core/lease-ledger.ts"
-import type { LeaseLedger } from "../../src/core/lease-ledger.ts"
-import { createLeasePool, storedOf } from "../../src/core/lease-pool.ts"
-import type { LendableStates } from "../../src/core/lease-pool.ts"
-import type { LeaseCall } from "../../src/core/lease-protocol.ts"
-import { isWorthLending } from "../../src/core/lease-sizing.ts"
-import type { NamedBucket, NamedQuota } from "../../src/core/limit.ts"
+import { admitDirect, grant, LEASE_TERMS_DEFAULT } from "../../src/core/lease/lease-grant.ts"
+import type { LeaseTerms } from "../../src/core/lease/lease-grant.ts"
+import { createLostLedger, EMPTY_LEDGER, parseLedger } from "../../src/core/lease/lease-ledger.ts"
+import type { LeaseLedger } from "../../src/core/lease/lease-ledger.ts"
+import { createLeasePool, storedOf } from "../../src/core/lease/lease-pool.ts"
+import type { LendableStates } from "../../src/core/lease/lease-pool.ts"
+import type { LeaseCall } from "../../src/core/lease/lease-protocol.ts"
+import { isWorthLending } from "../../src/core/lease/lease-sizing.ts"
+import type { NamedBucket, NamedQuota } from "../../src/core/limit/limit.ts"
 
 const END_MS = 497_223 * 3_600_000
 /** A minute before the hour ends. */

@@ -1,7 +1,7 @@
 /** Goal: what an isolate says of a limit is never more than the limit gives. Method: one policy, single cases. */
 import { describe, expect, test } from "vitest"
-import { standingOf } from "../../src/core/lease-standing.ts"
-import type { Standing } from "../../src/core/lease-standing.ts"
+import { standingOf } from "../../src/core/lease/lease-standing.ts"
+import type { Standing } from "../../src/core/lease/lease-standing.ts"
 
 const POLICY = { name: "client", quota: 10, windowSec: 1, remaining: 4, nextMs: 500 }
 

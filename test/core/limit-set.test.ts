@@ -2,8 +2,8 @@
  * Goal: a client meets exactly the limits that the route and its own table say. Method: sets by hand.
  */
 import { expect, test } from "vitest"
-import type { NamedLimit } from "../../src/core/limit.ts"
-import { limitsFor, type LimitSet } from "../../src/core/limit-set.ts"
+import type { NamedLimit } from "../../src/core/limit/limit.ts"
+import { limitsFor, type LimitSet } from "../../src/core/limit/limit-set.ts"
 
 const quota = (name: string): NamedLimit => ({ kind: "quota", name, limit: 1, unit: "day", timezone: "UTC" })
 const set = (name: string): LimitSet => ({ name, limits: [quota(`${name}-1`), quota(`${name}-2`)] })

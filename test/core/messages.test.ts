@@ -4,16 +4,16 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { countBytes, decideLength, NO_BYTES } from "../../src/core/body-limit.ts"
-import { decideCors, parseWebOrigin, varyOnOrigin } from "../../src/core/cors.ts"
+import { countBytes, decideLength, NO_BYTES } from "../../src/core/message/body-limit.ts"
+import { decideCors, parseWebOrigin, varyOnOrigin } from "../../src/core/message/cors.ts"
 import {
   addSecurityFields,
   applyFieldRules,
   isFieldAdjustable,
   isStaticFieldValue,
-} from "../../src/core/field-rules.ts"
-import { rewriteLocation } from "../../src/core/location.ts"
-import { decideMaxForwards } from "../../src/core/max-forwards.ts"
+} from "../../src/core/message/field-rules.ts"
+import { rewriteLocation } from "../../src/core/message/location.ts"
+import { decideMaxForwards } from "../../src/core/message/max-forwards.ts"
 import { formatSize, parseSizeBytes } from "../../src/core/size.ts"
 
 const SEED = 20_261_128

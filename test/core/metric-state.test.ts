@@ -12,8 +12,8 @@ import {
   METRIC_REPORTERS_MAX,
   METRIC_SERIES_MEMORY_MS,
 } from "../../src/core/bounds.ts"
-import { METRIC_BUCKETS_MS, METRIC_FAMILIES } from "../../src/core/metric-catalogue.ts"
-import type { CountedSeries, MetricReport } from "../../src/core/metric-report.ts"
+import { METRIC_BUCKETS_MS, METRIC_FAMILIES } from "../../src/core/metric/metric-catalogue.ts"
+import type { CountedSeries, MetricReport } from "../../src/core/metric/metric-report.ts"
 import {
   NO_METRICS,
   recordCounts,
@@ -21,7 +21,7 @@ import {
   restoreMetrics,
   storeMetrics,
   type MetricState,
-} from "../../src/core/metric-state.ts"
+} from "../../src/core/metric/metric-state.ts"
 
 const T0 = Date.UTC(2026, 10, 28, 12)
 const DAY_MS = 86_400_000

@@ -4,9 +4,9 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { METRIC_FAMILIES, bucketOf } from "../../src/core/metric-catalogue.ts"
-import { observeRequest, type RequestFacts } from "../../src/core/metrics.ts"
-import { METHODS } from "../../src/core/route.ts"
+import { METRIC_FAMILIES, bucketOf } from "../../src/core/metric/metric-catalogue.ts"
+import { observeRequest, type RequestFacts } from "../../src/core/metric/metrics.ts"
+import { METHODS } from "../../src/core/route/route.ts"
 
 const NOTHING: RequestFacts = {
   route: undefined,

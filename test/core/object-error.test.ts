@@ -4,7 +4,7 @@
  */
 import fc from "fast-check"
 import { expect, test } from "vitest"
-import { decideObjectError } from "../../src/core/object-error.ts"
+import { decideObjectError } from "../../src/core/gate/object-error.ts"
 
 function flagged(flags: object): Error {
   return Object.assign(new Error("Durable Object"), flags)

@@ -4,9 +4,9 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { METRIC_BUCKETS_MS, METRIC_FAMILIES } from "../../src/core/metric-catalogue.ts"
-import { NO_METRICS, recordReport, type MetricState } from "../../src/core/metric-state.ts"
-import { chooseFormat, formatMetrics } from "../../src/core/openmetrics.ts"
+import { METRIC_BUCKETS_MS, METRIC_FAMILIES } from "../../src/core/metric/metric-catalogue.ts"
+import { NO_METRICS, recordReport, type MetricState } from "../../src/core/metric/metric-state.ts"
+import { chooseFormat, formatMetrics } from "../../src/core/metric/openmetrics.ts"
 import { readDataSet } from "../conformance.ts"
 import { parseOpenMetrics } from "./openmetrics-parser.ts"
 

@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { parseGuardConfig } from "../../src/core/guard-config.ts"
+import { parseGuardConfig } from "../../src/core/guard/guard-config.ts"
 import {
   admitProbe,
   createOriginBreaker,
@@ -13,8 +13,8 @@ import {
   standingOf,
   type BreakerState,
   type OriginBreaker,
-} from "../../src/core/origin-breaker.ts"
-import type { OutcomeResult } from "../../src/core/outcome.ts"
+} from "../../src/core/origin/origin-breaker.ts"
+import type { OutcomeResult } from "../../src/core/guard/outcome.ts"
 
 const NOW_MS = 1_798_761_600_000
 const TERMS = { failures: 3, windowMs: 10_000, openMs: 2_000 }

@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { chooseUrl, isRepeatable, type Choosable } from "../../src/core/origin-choice.ts"
+import { chooseUrl, isRepeatable, type Choosable } from "../../src/core/origin/origin-choice.ts"
 
 const url = (weight: number, isBackup = false): Choosable => ({ weight, isBackup })
 const everyUrl = (): boolean => true

@@ -5,11 +5,11 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { ORIGIN_TIMEOUT_MS_MAX } from "../../src/core/bounds.ts"
-import { parseGuardConfig } from "../../src/core/guard-config.ts"
-import type { GuardState } from "../../src/core/guard-state.ts"
-import { observe } from "../../src/core/guard.ts"
-import type { OutcomeResult } from "../../src/core/outcome.ts"
-import { classifyOriginAnswer, ORIGIN_BREAKER, recordOriginAnswer } from "../../src/core/origin-health.ts"
+import { parseGuardConfig } from "../../src/core/guard/guard-config.ts"
+import type { GuardState } from "../../src/core/guard/guard-state.ts"
+import { observe } from "../../src/core/guard/guard.ts"
+import type { OutcomeResult } from "../../src/core/guard/outcome.ts"
+import { classifyOriginAnswer, ORIGIN_BREAKER, recordOriginAnswer } from "../../src/core/origin/origin-health.ts"
 
 const NOW_MS = 1_798_761_600_000
 const BLOCK_MS = 10_000

@@ -5,8 +5,8 @@
 import * as fc from "fast-check"
 import definitions from "@opentelemetry/otlp-transformer/build/src/generated/root.js"
 import { describe, expect, test } from "vitest"
-import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
-import { formatOtlpTraces } from "../../src/core/otlp-traces.ts"
+import { formatOtlpLogs } from "../../src/core/record/otlp-logs.ts"
+import { formatOtlpTraces } from "../../src/core/record/otlp-traces.ts"
 import { anyEvent } from "./event-fixtures.ts"
 import { anySpan, SPAN } from "./span-fixtures.ts"
 

@@ -5,8 +5,8 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import type { GatewayEvent } from "../../src/core/event.ts"
-import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
+import type { GatewayEvent } from "../../src/core/record/event.ts"
+import { formatOtlpLogs } from "../../src/core/record/otlp-logs.ts"
 import { readDataSet } from "../conformance.ts"
 import { CRL_RECORD, anyEvent, EVENT, GUARD_RECORD } from "./event-fixtures.ts"
 import { faults, shape } from "./otlp-rules.ts"

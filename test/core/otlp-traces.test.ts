@@ -4,8 +4,8 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { formatOtlpTraces } from "../../src/core/otlp-traces.ts"
-import type { Span } from "../../src/core/span.ts"
+import { formatOtlpTraces } from "../../src/core/record/otlp-traces.ts"
+import type { Span } from "../../src/core/record/span.ts"
 import { readDataSet } from "../conformance.ts"
 import { faults, shape } from "./otlp-rules.ts"
 import { anySpan, SPAN } from "./span-fixtures.ts"

@@ -5,8 +5,8 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { FAILURE_STATUSES_MAX } from "../../src/core/bounds.ts"
-import { classifyOutcome, OUTCOME_RULES_DEFAULT, parseOutcomeRules } from "../../src/core/outcome.ts"
-import type { FinalAnswer, OutcomeRules } from "../../src/core/outcome.ts"
+import { classifyOutcome, OUTCOME_RULES_DEFAULT, parseOutcomeRules } from "../../src/core/guard/outcome.ts"
+import type { FinalAnswer, OutcomeRules } from "../../src/core/guard/outcome.ts"
 
 const ORIGIN: FinalAnswer = { status: 200, source: "origin", isAborted: false, isTimeout: false }
 const GATEWAY: FinalAnswer = { ...ORIGIN, source: "gateway" }

@@ -3,7 +3,7 @@
  */
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
-import { decodePem, isPem } from "../../src/core/pem.ts"
+import { decodePem, isPem } from "../../src/core/certificate/pem.ts"
 import { pemOf } from "./crl-fixtures.ts"
 
 const LABELS = ["X509 CRL", "CRL"]

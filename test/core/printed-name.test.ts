@@ -4,9 +4,14 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { formatLegacy, formatRfc4514, nameKey, type DistinguishedName } from "../../src/core/distinguished-name.ts"
-import { isPrintOf, parsePrintedName, type PrintedForm } from "../../src/core/printed-name.ts"
-import { parseX509 } from "../../src/core/x509.ts"
+import {
+  formatLegacy,
+  formatRfc4514,
+  nameKey,
+  type DistinguishedName,
+} from "../../src/core/certificate/distinguished-name.ts"
+import { isPrintOf, parsePrintedName, type PrintedForm } from "../../src/core/certificate/printed-name.ts"
+import { parseX509 } from "../../src/core/certificate/x509.ts"
 import { readDataSet } from "../conformance.ts"
 import { derOfPem } from "./certificate-fixtures.ts"
 

@@ -4,9 +4,9 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { QuotaMember } from "../../src/core/quota-member.ts"
-import { settleQuota } from "../../src/core/quota.ts"
-import type { QuotaConfig } from "../../src/core/quota.ts"
+import { QuotaMember } from "../../src/core/limit/quota-member.ts"
+import { settleQuota } from "../../src/core/limit/quota.ts"
+import type { QuotaConfig } from "../../src/core/limit/quota.ts"
 
 const HOUR_MS = 3_600_000
 const END_MS = 497_223 * HOUR_MS

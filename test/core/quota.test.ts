@@ -5,7 +5,7 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { windowAt } from "../../src/core/calendar.ts"
+import { windowAt } from "../../src/core/limit/calendar.ts"
 import { CLOCK_MS_MAX } from "../../src/core/clock.ts"
 import {
   acquireQuota,
@@ -17,8 +17,8 @@ import {
   refundQuota,
   resetQuota,
   settleQuota,
-} from "../../src/core/quota.ts"
-import type { QuotaConfig, QuotaState } from "../../src/core/quota.ts"
+} from "../../src/core/limit/quota.ts"
+import type { QuotaConfig, QuotaState } from "../../src/core/limit/quota.ts"
 
 /** 2025-01-15 12:00 UTC. */
 const NOON_MS = 1_736_942_400_000

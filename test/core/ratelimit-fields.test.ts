@@ -4,15 +4,15 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { decideAdmission } from "../../src/core/admission.ts"
-import { EMPTY_GATE_STATE } from "../../src/core/gate-state.ts"
+import { decideAdmission } from "../../src/core/limit/admission.ts"
+import { EMPTY_GATE_STATE } from "../../src/core/gate/gate-state.ts"
 import {
   formatLegacyFields,
   formatRateLimit,
   formatRateLimitPolicy,
   formatRateLimitShadow,
   formatRetryAfter,
-} from "../../src/core/ratelimit-fields.ts"
+} from "../../src/core/limit/ratelimit-fields.ts"
 
 const FULL = { name: "burst", quota: 10, windowSec: 2, remaining: 10, nextMs: 0 }
 const MEMBER = String.raw`"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\["\\])*"`

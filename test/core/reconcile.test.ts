@@ -3,7 +3,7 @@
  */
 import { createHash } from "node:crypto"
 import { expect, test } from "vitest"
-import { formatAuditEntry, sealAuditEntry, AUDIT_GENESIS, type AuditDraft } from "../../src/core/audit-record.ts"
+import { formatAuditEntry, sealAuditEntry, AUDIT_GENESIS, type AuditDraft } from "../../src/core/audit/audit-record.ts"
 import type { Execution } from "../../torture/bank.ts"
 import { reconcile, type Told } from "../../torture/reconcile.ts"
 

@@ -2,7 +2,7 @@
  * Goal: only a key of full strength protects records, and no reason repeats what a secret holds. Method: every way to be wrong.
  */
 import { expect, test } from "vitest"
-import { parseRecordKey } from "../../src/core/record-key.ts"
+import { parseRecordKey } from "../../src/core/idempotency/record-key.ts"
 
 const K = "A".repeat(43)
 const JWK = { kty: "oct", k: K, kid: "2027-01" }

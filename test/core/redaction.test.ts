@@ -5,7 +5,7 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { EVENT_VALUE_LENGTH_MAX } from "../../src/core/bounds.ts"
-import { redactText } from "../../src/core/redaction.ts"
+import { redactText } from "../../src/core/record/redaction.ts"
 import { hostileText } from "./event-fixtures.ts"
 
 const ACTIVE = /[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}\ufeff]/u

@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
-import { isRequestId, mintRequestId } from "../../src/core/request-id.ts"
+import { isRequestId, mintRequestId } from "../../src/core/message/request-id.ts"
 
 test.each(["12345678", "a".repeat(64), "01932C07-b3a1", "A.b_c-d-e-f", "01932c07-0000-7000-8000-000000000001"])(
   "isRequestId() accepts %s",

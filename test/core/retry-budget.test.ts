@@ -5,7 +5,7 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { RETRIES_PER_SECOND, RETRIES_SAVED_MAX, RETRY_REQUESTS_PER_RETRY } from "../../src/core/bounds.ts"
-import { createRetryBudget, earnRetry, takeRetry, type RetryBudget } from "../../src/core/retry-budget.ts"
+import { createRetryBudget, earnRetry, takeRetry, type RetryBudget } from "../../src/core/origin/retry-budget.ts"
 
 const NOW_MS = 1_798_761_600_000
 

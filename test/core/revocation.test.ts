@@ -5,9 +5,9 @@
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { CRL_RETRY_MS_MAX, CRL_RETRY_MS_MIN } from "../../src/core/bounds.ts"
-import { crlRecordOf } from "../../src/core/crl-record.ts"
-import { parseCrl, type CrlFacts } from "../../src/core/crl.ts"
-import { nameKey } from "../../src/core/distinguished-name.ts"
+import { crlRecordOf } from "../../src/core/certificate/crl-record.ts"
+import { parseCrl, type CrlFacts } from "../../src/core/certificate/crl.ts"
+import { nameKey } from "../../src/core/certificate/distinguished-name.ts"
 import {
   afterFailure,
   afterSuccess,
@@ -23,7 +23,7 @@ import {
   type ListState,
   type RevocationSource,
   type StoredList,
-} from "../../src/core/revocation.ts"
+} from "../../src/core/certificate/revocation.ts"
 import { crlOf, name, NEXT_UPDATE_MS, THIS_UPDATE_MS, type CrlParts } from "./crl-fixtures.ts"
 
 const NOW_MS = Date.UTC(2026, 10, 2)

@@ -5,9 +5,9 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { TARGET_BYTES_MAX } from "../../src/core/bounds.ts"
-import { checkRewrite, rewritePath, type Rewrite } from "../../src/core/rewrite.ts"
-import type { RouteMatch } from "../../src/core/route.ts"
-import { canonicalizePath } from "../../src/core/target.ts"
+import { checkRewrite, rewritePath, type Rewrite } from "../../src/core/route/rewrite.ts"
+import type { RouteMatch } from "../../src/core/route/route.ts"
+import { canonicalizePath } from "../../src/core/route/target.ts"
 
 type Match = RouteMatch["match"]
 const prefix = (path: string): Match => ({ kind: "prefix", path })

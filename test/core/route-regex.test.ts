@@ -4,7 +4,7 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { checkRouteRegex, PATTERN_LENGTH_MAX, PATTERN_WORK_MAX } from "../../src/core/route-regex.ts"
+import { checkRouteRegex, PATTERN_LENGTH_MAX, PATTERN_WORK_MAX } from "../../src/core/route/route-regex.ts"
 
 /** Returns the sentence with which a pattern is refused, undefined when it is accepted. */
 function refusal(pattern: string): string | undefined {

@@ -11,7 +11,7 @@ import {
   matchRoute,
   type RouteDecision,
   type RouteMatch,
-} from "../../src/core/route.ts"
+} from "../../src/core/route/route.ts"
 
 interface NamedRoute extends RouteMatch {
   readonly name: string

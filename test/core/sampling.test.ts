@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { isSampled, levelOnRecord, LOG_ALL, placeOfTrace, type RouteLog } from "../../src/core/sampling.ts"
+import { isSampled, levelOnRecord, LOG_ALL, placeOfTrace, type RouteLog } from "../../src/core/record/sampling.ts"
 
 /** Digits that are as even as those that a gateway mints. */
 const digest = (i: number): string => createHash("sha256").update(String(i)).digest("hex")

@@ -3,7 +3,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { normalizeDnsName, normalizeEmail } from "../../src/core/san-name.ts"
+import { normalizeDnsName, normalizeEmail } from "../../src/core/certificate/san-name.ts"
 
 describe("normalizeDnsName()", () => {
   test.each([

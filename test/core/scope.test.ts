@@ -3,7 +3,7 @@
  */
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { isScopeToken, missingScopes, parseScope, scopesFor } from "../../src/core/scope.ts"
+import { isScopeToken, missingScopes, parseScope, scopesFor } from "../../src/core/token/scope.ts"
 
 describe("isScopeToken()", () => {
   test.each(["read", "https://api.bank.example/pay", "a:b", "!", "~"])("RFC 6749 §3.3 takes %j", (text) => {

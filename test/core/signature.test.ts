@@ -5,7 +5,7 @@
 import { webcrypto } from "node:crypto"
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { isSignatureAlgorithm, planVerification } from "../../src/core/signature.ts"
+import { isSignatureAlgorithm, planVerification } from "../../src/core/certificate/signature.ts"
 import { der, hex } from "./certificate-fixtures.ts"
 import { ECDSA_SHA256, SHA1_RSA } from "./crl-fixtures.ts"
 import { createSigner, SIGNER_KINDS, type CrlSigner } from "./crl-signers.ts"

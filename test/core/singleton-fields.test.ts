@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { findRepeatedField } from "../../src/core/singleton-fields.ts"
+import { findRepeatedField } from "../../src/core/message/singleton-fields.ts"
 
 function repeatedIn(fields: Readonly<Record<string, string>>): string | undefined {
   return findRepeatedField(new Map(Object.entries(fields)))

@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { joinLeftovers, settleMessage, type Leftover } from "../../src/core/sink-remainder.ts"
+import { joinLeftovers, settleMessage, type Leftover } from "../../src/core/record/sink-remainder.ts"
 
 const left = (kind: Leftover<number>["kind"], records: readonly number[], delaySeconds?: number): Leftover<number> => ({
   kind,

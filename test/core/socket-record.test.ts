@@ -2,8 +2,8 @@
  * Goal: the record of a socket says who closed it, how loud that is, and nothing that a peer wrote. Method: one record a cause.
  */
 import { expect, test } from "vitest"
-import { formatOtlpLogs } from "../../src/core/otlp-logs.ts"
-import { socketRecordOf, type SocketFacts } from "../../src/core/socket-record.ts"
+import { formatOtlpLogs } from "../../src/core/record/otlp-logs.ts"
+import { socketRecordOf, type SocketFacts } from "../../src/core/record/socket-record.ts"
 
 const FACTS: SocketFacts = {
   openedMs: 1_000,

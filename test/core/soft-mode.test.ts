@@ -1,8 +1,8 @@
 /** Goal: limits count and refuse nothing while an origin is unhealthy, and guards refuse as ever. Method: single verdicts. */
 import { describe, expect, test } from "vitest"
-import type { GateVerdict } from "../../src/core/gate-verdict.ts"
-import type { NamedLimit } from "../../src/core/limit.ts"
-import { softenLimits, softenVerdict } from "../../src/core/soft-mode.ts"
+import type { GateVerdict } from "../../src/core/gate/gate-verdict.ts"
+import type { NamedLimit } from "../../src/core/limit/limit.ts"
+import { softenLimits, softenVerdict } from "../../src/core/gate/soft-mode.ts"
 
 const BUCKET: NamedLimit = { kind: "bucket", name: "burst", burst: 10, rate: { count: 10, periodMs: 1000 } }
 const SHADOW: NamedLimit = { ...BUCKET, name: "trial", mode: "shadow" }

@@ -2,7 +2,7 @@
  * Spans for tests: the server's of one request, and arbitrary ones with hostile texts.
  */
 import * as fc from "fast-check"
-import type { Span } from "../../src/core/span.ts"
+import type { Span } from "../../src/core/record/span.ts"
 import { hostileText } from "./event-fixtures.ts"
 
 export const SPAN: Span = {

@@ -9,7 +9,7 @@ import {
   serverAttributes,
   spanName,
   type SpanAttributes,
-} from "../../src/core/span.ts"
+} from "../../src/core/record/span.ts"
 import { readDataSet } from "../conformance.ts"
 
 /** Every attribute that a span may have; the compiler knows when one is missing. */

@@ -3,7 +3,7 @@
  * tests, read in place, and the rules of X.509-SVID by hand.
  */
 import { describe, expect, test } from "vitest"
-import { isSpiffeId, isWorkloadId, spiffeIdOf } from "../../src/core/spiffe-id.ts"
+import { isSpiffeId, isWorkloadId, spiffeIdOf } from "../../src/core/certificate/spiffe-id.ts"
 import { readDataSet } from "../conformance.ts"
 
 const uri = (value: string) => ({ type: "uri", value }) as const

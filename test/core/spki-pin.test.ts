@@ -3,7 +3,7 @@
  */
 import * as fc from "fast-check"
 import { expect, test } from "vitest"
-import { formatSpkiPin, parseSpkiPin } from "../../src/core/spki-pin.ts"
+import { formatSpkiPin, parseSpkiPin } from "../../src/core/certificate/spki-pin.ts"
 
 const digest = fc.uint8Array({ minLength: 32, maxLength: 32 })
 

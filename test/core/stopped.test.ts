@@ -11,8 +11,8 @@ import {
   STOPPED_REPORTER_MEMORY_MS,
   STOPPED_REPORTERS_MAX,
 } from "../../src/core/bounds.ts"
-import { NOTHING_STOPPED, recordStopped, restoreStopped } from "../../src/core/stopped.ts"
-import type { StoppedReport, StoppedState } from "../../src/core/stopped.ts"
+import { NOTHING_STOPPED, recordStopped, restoreStopped } from "../../src/core/gate/stopped.ts"
+import type { StoppedReport, StoppedState } from "../../src/core/gate/stopped.ts"
 
 const T0 = Date.UTC(2026, 10, 28, 23, 59, 59)
 const DAY_MS = 86_400_000

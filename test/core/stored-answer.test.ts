@@ -2,7 +2,7 @@
  * Goal: what is repeated of an answer is what is as true the second time, and what storage holds is checked. Method: examples.
  */
 import { expect, test } from "vitest"
-import { keepHead, meaningOf, parseStoredHead } from "../../src/core/stored-answer.ts"
+import { keepHead, meaningOf, parseStoredHead } from "../../src/core/idempotency/stored-answer.ts"
 
 test("cookies, ids and whatever is not on the list are not kept", () => {
   const head = keepHead(201, [

@@ -5,7 +5,7 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { TARGET_BYTES_MAX } from "../../src/core/bounds.ts"
-import { canonicalizePath, decideTarget, parseHost } from "../../src/core/target.ts"
+import { canonicalizePath, decideTarget, parseHost } from "../../src/core/route/target.ts"
 
 const HOSTS = new Set(["gw.test", "127.0.0.1", "[2001:db8::1]"])
 

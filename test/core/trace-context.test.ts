@@ -4,7 +4,7 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { continueTrace, formatTraceparent, startTrace, type TraceContext } from "../../src/core/trace-context.ts"
+import { continueTrace, formatTraceparent, startTrace, type TraceContext } from "../../src/core/record/trace-context.ts"
 import { readDataSet } from "../conformance.ts"
 
 const OWN = startTrace(Uint8Array.from({ length: 24 }, (_, i) => i + 1))

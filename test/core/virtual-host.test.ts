@@ -5,8 +5,14 @@
 import fc from "fast-check"
 import { describe, expect, test } from "vitest"
 import { REGEX_PATH_LENGTH_MAX } from "../../src/core/bounds.ts"
-import { compileRoutes, matchRoute, type RouteDecision } from "../../src/core/route.ts"
-import { compileHosts, findShadowed, inPriority, matchHostRoute, type HostRoute } from "../../src/core/virtual-host.ts"
+import { compileRoutes, matchRoute, type RouteDecision } from "../../src/core/route/route.ts"
+import {
+  compileHosts,
+  findShadowed,
+  inPriority,
+  matchHostRoute,
+  type HostRoute,
+} from "../../src/core/route/virtual-host.ts"
 
 interface NamedRoute extends HostRoute {
   readonly name: string

@@ -17,7 +17,7 @@ import {
   type SocketWatch,
   type Standing,
   type UpgradeFields,
-} from "../../src/core/websocket.ts"
+} from "../../src/core/message/websocket.ts"
 
 const SEED = { seed: 6455 }
 const TERMS = { idleTimeoutMs: 60_000, messageBytesMax: 1_000, recheckMs: 30_000 }

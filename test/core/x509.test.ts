@@ -8,8 +8,8 @@ import { X509Certificate } from "node:crypto"
 import * as x509 from "@peculiar/x509"
 import * as fc from "fast-check"
 import { beforeAll, describe, expect, test } from "vitest"
-import { formatRfc4514 } from "../../src/core/distinguished-name.ts"
-import { EKU_CLIENT_AUTH, parseX509, type X509Facts } from "../../src/core/x509.ts"
+import { formatRfc4514 } from "../../src/core/certificate/distinguished-name.ts"
+import { EKU_CLIENT_AUTH, parseX509, type X509Facts } from "../../src/core/certificate/x509.ts"
 import { readDataSet } from "../conformance.ts"
 import {
   CLIENT_AUTH,

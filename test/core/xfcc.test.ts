@@ -5,9 +5,9 @@
  */
 import * as fc from "fast-check"
 import { describe, expect, test } from "vitest"
-import { nameKey, parseRfc4514, type DistinguishedName } from "../../src/core/distinguished-name.ts"
-import type { SubjectAltName } from "../../src/core/x509.ts"
-import { formatXfcc } from "../../src/core/xfcc.ts"
+import { nameKey, parseRfc4514, type DistinguishedName } from "../../src/core/certificate/distinguished-name.ts"
+import type { SubjectAltName } from "../../src/core/certificate/x509.ts"
+import { formatXfcc } from "../../src/core/message/xfcc.ts"
 import { readDataSet } from "../conformance.ts"
 
 const HASH = "468ed33be74eee6556d90c0149c1309e9ba61d6425303443c0748a02dd8de688"

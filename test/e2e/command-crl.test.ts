@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { AUTHORITY_SUBJECT } from "../../cli/pki/authority.ts"
 import { ensurePki, type Pki } from "../../cli/pki/ensure.ts"
 import { parseSubject } from "../../cli/pki/name.ts"
-import { decodePem } from "../../src/core/pem.ts"
+import { decodePem } from "../../src/core/certificate/pem.ts"
 import { crlOf, entry, extension, CRL_NUMBER, pemOf, tbsCertList, time } from "../core/crl-fixtures.ts"
 import { runCommand } from "./command.ts"
 

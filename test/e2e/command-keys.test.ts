@@ -9,8 +9,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, beforeAll, describe, expect, test } from "vitest"
 import { ensureAssertionKeys } from "../../cli/assertion-keys.ts"
-import { parseAssertionKey } from "../../src/core/assertion-key.ts"
-import { parseRecordKey } from "../../src/core/record-key.ts"
+import { parseAssertionKey } from "../../src/core/assertion/assertion-key.ts"
+import { parseRecordKey } from "../../src/core/idempotency/record-key.ts"
 import { ROOT } from "./command.ts"
 
 function keys(args: readonly string[], input = "") {

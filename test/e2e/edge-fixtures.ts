@@ -11,7 +11,7 @@ import * as x509 from "@peculiar/x509"
 import { onTestFinished } from "vitest"
 import type { Edge, EdgeEvent, EdgeOptions } from "../../edge/options.ts"
 import { startEdge } from "../../edge/server.ts"
-import type { TlsClientAuth } from "../../src/core/platform-certificate.ts"
+import type { TlsClientAuth } from "../../src/core/certificate/platform-certificate.ts"
 
 const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const
 const HOUR_MS = 3_600_000

@@ -3,7 +3,7 @@
  * Method: raw octets over TLS against an edge whose Worker is a recording server; a refused request never shows there.
  */
 import { describe, expect, test } from "vitest"
-import { METHODS } from "../../src/core/route.ts"
+import { METHODS } from "../../src/core/route/route.ts"
 import { codeOf, exchange, openTls, send, startTestEdge, startUpstream, valuesOf } from "./edge-fixtures.ts"
 
 const HOST = "Host: gw.test"

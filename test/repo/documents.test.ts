@@ -3,7 +3,7 @@
  * them with the data that the code runs on.
  */
 import { expect, test } from "vitest"
-import { METRIC_FAMILIES } from "../../src/core/metric-catalogue.ts"
+import { METRIC_FAMILIES } from "../../src/core/metric/metric-catalogue.ts"
 import { PROBLEMS } from "../../src/core/problem.ts"
 import { VERSION } from "../../src/core/version.ts"
 import { PIPELINE } from "../../src/pipeline.ts"

@@ -3,7 +3,7 @@
  * request for each way in which a request can end, with canaries wherever a caller can write something.
  */
 import { describe, expect, test, vi } from "vitest"
-import type { AccessEvent } from "../../src/core/event.ts"
+import type { AccessEvent } from "../../src/core/record/event.ts"
 import { createGateway, eventOf, fixtures, writtenLines, type GatewayOptions, type RequestParts } from "./harness.ts"
 
 /** Every key that an event may have, in its order. */

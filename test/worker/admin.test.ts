@@ -3,7 +3,7 @@
  * room as the Worker mounts it, asked with everything but the right secret, and by Access with keys that the test made.
  */
 import { describe, expect, test, vi } from "vitest"
-import { METRIC_MEDIA_TYPES } from "../../src/core/openmetrics.ts"
+import { METRIC_MEDIA_TYPES } from "../../src/core/metric/openmetrics.ts"
 import { createGateway, expectRefusal, fixtures, type GatewayOptions, type RequestParts } from "./harness.ts"
 import type { TokenKeyName } from "./provided.ts"
 import { sign } from "./tokens.ts"

@@ -6,8 +6,8 @@
 import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runInDurableObject } from "cloudflare:test"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import type { AppendAnswer, AuditTrailObject } from "../../durable-objects/audit-trail.ts"
-import type { AuditDraft } from "../../src/core/audit-record.ts"
-import type { AuditDelayRecord } from "../../src/core/event.ts"
+import type { AuditDraft } from "../../src/core/audit/audit-record.ts"
+import type { AuditDelayRecord } from "../../src/core/record/event.ts"
 import { AUDIT_BATCH_MAX, AUDIT_LATE_MS, AUDIT_RETRY_MS_MAX, AUDIT_WAITING_MAX } from "../../src/core/bounds.ts"
 import {
   alarmOf,

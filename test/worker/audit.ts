@@ -3,8 +3,8 @@
  */
 import { runInDurableObject } from "cloudflare:test"
 import { env } from "cloudflare:workers"
-import { GATEWAY_TRAIL, parseAuditLine, type AuditDraft, type AuditRecord } from "../../src/core/audit-record.ts"
-import { verifyTrails, type TrailVerdict } from "../../src/core/audit-verify.ts"
+import { GATEWAY_TRAIL, parseAuditLine, type AuditDraft, type AuditRecord } from "../../src/core/audit/audit-record.ts"
+import { verifyTrails, type TrailVerdict } from "../../src/core/audit/audit-verify.ts"
 import type { SinkEndpoint } from "../../src/sinks/post.ts"
 import { fixtures, setAuditSinks, sinkPosts } from "./harness.ts"
 

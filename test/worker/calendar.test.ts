@@ -3,8 +3,8 @@
  * elsewhere; the rule itself is tested in `test/core/calendar.test.ts`.
  */
 import { expect, test } from "vitest"
-import { isKnownTimezone, windowAt } from "../../src/core/calendar.ts"
-import type { CalendarUnit } from "../../src/core/calendar.ts"
+import { isKnownTimezone, windowAt } from "../../src/core/limit/calendar.ts"
+import type { CalendarUnit } from "../../src/core/limit/calendar.ts"
 
 const known: readonly (readonly [zone: string, unit: CalendarUnit, at: string, start: string, end: string])[] = [
   ["Africa/Cairo", "day", "2024-04-26T12:00Z", "2024-04-25T22:00Z", "2024-04-26T21:00Z"],

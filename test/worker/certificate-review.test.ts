@@ -8,7 +8,7 @@ import { expect, test, vi } from "vitest"
 import { ClientGate } from "../../durable-objects/client-gate.ts"
 import { reviewCertificates } from "../../src/certificate-review.ts"
 import { createEmbeddedDirectory } from "../../src/client-directory.ts"
-import type { CertificateRecord } from "../../src/core/event.ts"
+import type { CertificateRecord } from "../../src/core/record/event.ts"
 import { createGateway, fixtures, writtenLines, type TestGateway } from "./harness.ts"
 
 const HOUR_MS = 3_600_000

@@ -7,9 +7,9 @@ import { abortAllDurableObjects, evictDurableObject, runInDurableObject } from "
 import { env } from "cloudflare:workers"
 import { expect, test } from "vitest"
 import { ClientGate } from "../../durable-objects/client-gate.ts"
-import type { AdmissionDecision } from "../../src/core/admission.ts"
-import type { GateRequest } from "../../src/core/client-gate.ts"
-import type { NamedBucket, NamedConcurrency, NamedLimit } from "../../src/core/limit.ts"
+import type { AdmissionDecision } from "../../src/core/limit/admission.ts"
+import type { GateRequest } from "../../src/core/gate/client-gate.ts"
+import type { NamedBucket, NamedConcurrency, NamedLimit } from "../../src/core/limit/limit.ts"
 
 const BURST: NamedBucket = { kind: "bucket", name: "burst", burst: 10, rate: { count: 1, periodMs: 86_400_000 } }
 const DAILY: NamedBucket = { kind: "bucket", name: "daily", burst: 3, rate: { count: 1, periodMs: 86_400_000 } }

@@ -3,8 +3,8 @@
  */
 import { env } from "cloudflare:workers"
 import { expect, test } from "vitest"
-import type { GuardDemand } from "../../src/core/gate-guards.ts"
-import type { NamedConcurrency } from "../../src/core/limit.ts"
+import type { GuardDemand } from "../../src/core/gate/gate-guards.ts"
+import type { NamedConcurrency } from "../../src/core/limit/limit.ts"
 
 const PLACES: NamedConcurrency = { kind: "concurrency", name: "places", maxConcurrent: 1, leaseTtlMs: 60_000 }
 const GUARD: GuardDemand = {

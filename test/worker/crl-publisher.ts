@@ -1,7 +1,7 @@
 /**
  * A CA's server of revocation lists as tests drive it: what it publishes, how often it was asked, and where it is.
  */
-import type { RevocationSource } from "../../src/core/revocation.ts"
+import type { RevocationSource } from "../../src/core/certificate/revocation.ts"
 import { fixtures } from "./harness.ts"
 import type { CrlPlan } from "./provided.ts"
 

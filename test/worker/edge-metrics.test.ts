@@ -4,8 +4,8 @@
  */
 import { describe, expect, test } from "vitest"
 import { formatHex } from "../../src/core/hex.ts"
-import { signedText } from "../../src/core/edge-assertion.ts"
-import { mintRequestId } from "../../src/core/request-id.ts"
+import { signedText } from "../../src/core/assertion/edge-assertion.ts"
+import { mintRequestId } from "../../src/core/message/request-id.ts"
 import { CLIENT_ADDRESS, createGateway, expectRefusal, type RequestParts } from "./harness.ts"
 
 /** Base64url of 32 octets. */

@@ -4,8 +4,8 @@
  */
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import { EVENT_BACKLOG_MAX, EVENTS_PER_MESSAGE_MAX, SPAN_BACKLOG_MAX } from "../../src/core/bounds.ts"
-import { formatEventJson, type AccessEvent, type GatewayEvent, type GuardRecord } from "../../src/core/event.ts"
-import type { Span } from "../../src/core/span.ts"
+import { formatEventJson, type AccessEvent, type GatewayEvent, type GuardRecord } from "../../src/core/record/event.ts"
+import type { Span } from "../../src/core/record/span.ts"
 import { createEventBuffer } from "../../src/observe/event-buffer.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
 import { createGateway, GUARD_RECORD, readMessage } from "./harness.ts"

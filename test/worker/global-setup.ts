@@ -4,8 +4,8 @@
  */
 import { createServer, type AddressInfo } from "node:net"
 import type { TestProject } from "vitest/node"
-import { nameKey, readName } from "../../src/core/distinguished-name.ts"
-import { readDer } from "../../src/core/der.ts"
+import { nameKey, readName } from "../../src/core/certificate/distinguished-name.ts"
+import { readDer } from "../../src/core/certificate/der.ts"
 import { formatHex } from "../../src/core/hex.ts"
 import { createSigner, SIGNER_KINDS, type CrlSigner } from "../core/crl-signers.ts"
 import { mintAuthorities } from "./outside/certificates.ts"

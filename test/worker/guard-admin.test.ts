@@ -5,8 +5,8 @@
  */
 import { runInDurableObject } from "cloudflare:test"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
-import type { GuardDemand } from "../../src/core/gate-guards.ts"
-import { demandOf } from "../../src/core/gate-plan.ts"
+import type { GuardDemand } from "../../src/core/gate/gate-guards.ts"
+import { demandOf } from "../../src/core/gate/gate-plan.ts"
 import {
   answering,
   createGuarded,

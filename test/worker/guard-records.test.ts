@@ -7,8 +7,8 @@ import { abortAllDurableObjects, evictDurableObject, runDurableObjectAlarm, runI
 import { env } from "cloudflare:workers"
 import { afterEach, beforeEach, expect, test, vi } from "vitest"
 import type { ClientGate } from "../../durable-objects/client-gate.ts"
-import { GUARD_RECORDS_MAX, RECORD_RETRY_MS } from "../../src/core/bounds.ts"
-import { demandOf } from "../../src/core/gate-plan.ts"
+import { OUTBOX_RECORDS_MAX, RECORD_RETRY_MS } from "../../src/core/bounds.ts"
+import { demandOf } from "../../src/core/gate/gate-plan.ts"
 import { createGuarded, fail, guardRecords, objectOf, replaceQueue } from "./guarded.ts"
 import type { TestGateway } from "./harness.ts"
 
@@ -173,12 +173,12 @@ test("of more records than the bound the oldest are dropped, and that is said", 
   queue.refuse = true
   const gateway = await block()
   await runInDurableObject(objectOf(gateway), (_, { storage }) => {
-    for (let i = 0; i < GUARD_RECORDS_MAX + 4; i++)
+    for (let i = 0; i < OUTBOX_RECORDS_MAX + 4; i++)
       storage.sql.exec("INSERT INTO outbox (record) VALUES (?)", JSON.stringify({ event: `later-${i}` }))
   })
   queue.refuse = false
   await runDurableObjectAlarm(objectOf(gateway))
-  expect([delivered().length, delivered()[0], delivered().at(-1)]).toEqual([GUARD_RECORDS_MAX, "later-4", "later-103"])
+  expect([delivered().length, delivered()[0], delivered().at(-1)]).toEqual([OUTBOX_RECORDS_MAX, "later-4", "later-103"])
   expect(complaints.map((line) => (JSON.parse(line) as { event: string }).event)).toContain("guard_records_dropped")
 })
 

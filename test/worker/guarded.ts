@@ -3,8 +3,8 @@
  */
 import { env } from "cloudflare:workers"
 import { vi } from "vitest"
-import type { GuardRecord } from "../../src/core/event.ts"
-import type { GateReport } from "../../src/core/gate-report.ts"
+import type { GuardRecord } from "../../src/core/record/event.ts"
+import type { GateReport } from "../../src/core/gate/gate-report.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
 import { createGateway, writtenLines, type GatewayOptions, type RequestParts, type TestGateway } from "./harness.ts"
 

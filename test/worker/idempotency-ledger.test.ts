@@ -7,7 +7,7 @@ import { env } from "cloudflare:workers"
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest"
 import { IdempotencyLedger } from "../../durable-objects/idempotency-ledger.ts"
 import { IDEMPOTENCY_EXPIRY_BATCH, IDEMPOTENCY_LEDGER_BYTES_MAX } from "../../src/core/bounds.ts"
-import type { ReserveDemand } from "../../src/core/idempotency-ledger.ts"
+import type { ReserveDemand } from "../../src/core/idempotency/idempotency-ledger.ts"
 import { createRecordKeys } from "../../src/keys/record-keys.ts"
 import { createKeyed, KEY, pay, RECORD_KEY, RECORD_KEY_2 } from "./keyed.ts"
 

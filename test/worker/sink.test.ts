@@ -5,8 +5,8 @@
 import { createExecutionContext, createMessageBatch, getQueueResult } from "cloudflare:test"
 import { beforeEach, describe, expect, test, vi } from "vitest"
 import { SINK_POSTS_MAX, SINK_RESPONSE_BYTES_MAX, SINK_TIMEOUT_MS } from "../../src/core/bounds.ts"
-import type { AccessEvent, GatewayEvent } from "../../src/core/event.ts"
-import type { Span } from "../../src/core/span.ts"
+import type { AccessEvent, GatewayEvent } from "../../src/core/record/event.ts"
+import type { Span } from "../../src/core/record/span.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
 import { createSinkDelivery } from "../../src/observe/sink.ts"
 import {

@@ -3,8 +3,8 @@
  * one. Method: requests through a gateway whose queue is read, beside what the origin got.
  */
 import { describe, expect, test } from "vitest"
-import type { AccessEvent } from "../../src/core/event.ts"
-import type { Span, SpanAttributes } from "../../src/core/span.ts"
+import type { AccessEvent } from "../../src/core/record/event.ts"
+import type { Span, SpanAttributes } from "../../src/core/record/span.ts"
 import type { EventMessage } from "../../src/observe/event-message.ts"
 import { createGateway, fieldValues, fixtures, type GatewayOptions, type RequestParts, readMessage } from "./harness.ts"
 

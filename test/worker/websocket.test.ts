@@ -8,7 +8,7 @@ import { env } from "cloudflare:workers"
 import { describe, expect, test, vi } from "vitest"
 import type { ClientDirectory } from "../../src/context.ts"
 import { createEmbeddedDirectory } from "../../src/client-directory.ts"
-import type { SocketRecord } from "../../src/core/event.ts"
+import type { SocketRecord } from "../../src/core/record/event.ts"
 import {
   createGateway,
   eventOf,
