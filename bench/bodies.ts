@@ -63,6 +63,7 @@ export async function measureBodies(originUrl: string, options: RoundsOptions): 
         amount: name,
         cpuUs: median(slices.map(({ cpuUs }) => cpuUs)),
         ratio: compareRounds(slices, floorSlices, (a, b) => a.cpuUs / b.cpuUs),
+        interval: undefined,
         p50Ms: median(slices.map(({ p50Ms }) => p50Ms)),
         memoryBytes: Math.max(...slices.map(({ grownBytes }) => grownBytes)),
         errors: countErrors([...slices, ...floorSlices]),

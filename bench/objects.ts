@@ -32,6 +32,7 @@ export async function measureObjects(originUrl: string, options: RoundsOptions):
         amount: String(amount),
         cpuUs: slice.cpuUs,
         ratio: NO_RATIO,
+        interval: undefined,
         p50Ms: slice.p50Ms,
         memoryBytes: memoryBytesOf(worker.pid),
         errors: slice.errors,

@@ -14,6 +14,8 @@ export interface BenchOptions {
   /** One series of `scale`; undefined: all of them. */
   readonly only: ScaleSeries | undefined
   readonly rounds: number
+  /** How often the processes of `scale` are started anew where two of them are compared, each time for all rounds. */
+  readonly processes: number
   readonly requests: number
   readonly warmUp: number
   readonly seconds: number
@@ -46,6 +48,7 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
       alternatives: { type: "boolean", default: false },
       only: { type: "string" },
       rounds: { type: "string", default: "5" },
+      processes: { type: "string", default: "1" },
       requests: { type: "string", default: "4000" },
       "warm-up": { type: "string" },
       seconds: { type: "string", default: "4" },
@@ -66,6 +69,7 @@ export function parseBenchOptions(args: readonly string[]): BenchOptions {
     alternatives: values.alternatives,
     only,
     rounds: readCount("rounds", values.rounds, 1),
+    processes: readCount("processes", values.processes, 1),
     requests: readCount("requests", values.requests, 1),
     warmUp: readCount("warm-up", values["warm-up"] ?? WARM_UPS[mode] ?? "5000", 0),
     seconds: readCount("seconds", values.seconds, 1),

@@ -6,12 +6,14 @@
  *   --stages      CPU time that each stage of the pipeline adds
  *   --scale       the same with many routes, clients, connections, octets and objects; --only NAME for one series
  *   --latency     what a caller waits, in an open loop at half of what the gateway can do
- *   --startup     what a start costs: octets of the bundle, its largest parts, CPU time up to the first answer
+ *   --startup     what a start costs: octets of the bundle, its largest parts, CPU time by what it is spent on
  *   --identity    CPU time of finding out who it is: a known and a new certificate, a remembered and a new token
  *   --gate        calls of the client's object per request, with leases and without, beside the simulation
  *   --edge        CPU time of the local TLS edge per keep-alive request with a client certificate, against nginx;
  *                 --profile DIR writes a CPU profile of the edge there
- *   --rounds N    default 5; --requests N of one slice, default 4000; --warm-up N of each before that, default 5000
+ *   --rounds N    default 5; --requests N of one slice, default 4000; --warm-up N of each before that, default 5000, and 20000
+ *                 where whole Workers are compared
+ *   --processes N how often --scale compares other processes of the same gateways, default 1
  *   --seconds N   of load per line of --gate and per slice of --latency, default 4
  *   --v8-default  without the flags of V8 that make rounds comparable; --scale and --latency never have them
  *   --json        for machines

@@ -17,7 +17,9 @@ import {
   countErrors,
   formatSpread,
   median,
+  medianInterval,
   runRounds,
+  spreadOf,
   type RoundsOptions,
   type Spread,
 } from "./rounds.ts"
@@ -35,6 +37,8 @@ export interface ScaleRow {
   readonly cpuUs: number
   /** To the first case of the series; of bodies to a Worker that only calls fetch, with the same body. */
   readonly ratio: Spread
+  /** Where the median of the ratio lies with 95 % certainty; undefined where too few pairs of processes were compared. */
+  readonly interval: ReturnType<typeof medianInterval>
   readonly p50Ms: number
   /** Of the process, afterwards; of bodies the most at once above what it was before. */
   readonly memoryBytes: number
@@ -42,7 +46,7 @@ export interface ScaleRow {
 }
 
 /** What is measured: everything, or one series. */
-export type ScaleOptions = RoundsOptions & { readonly only: ScaleSeries | undefined }
+export type ScaleOptions = RoundsOptions & { readonly only: ScaleSeries | undefined; readonly processes: number }
 
 /** One case of a series that runs. */
 interface Case {
@@ -60,7 +64,7 @@ const MANY_CONNECTIONS = 256
 
 /** Measures and prints what is asked for. */
 export async function benchScale(options: ScaleOptions): Promise<void> {
-  const { json, only, requests, rounds, v8Flags, warmUp } = options
+  const { json, only, processes, requests, rounds, v8Flags, warmUp } = options
   const origin = await startOrigin()
   try {
     const rows: ScaleRow[] = []
@@ -69,13 +73,14 @@ export async function benchScale(options: ScaleOptions): Promise<void> {
       rows.push(...(await measureSeries(series, origin.url, options)))
     }
     if (json) {
-      console.log(JSON.stringify({ rounds, requests, warmUp, v8Flags, node: process.version, rows }))
+      console.log(JSON.stringify({ rounds, processes, requests, warmUp, v8Flags, node: process.version, rows }))
       return
     }
-    const heading = ["series", "amount", "CPU us/request", "ratio [min to max]", "p50 ms", "RSS MiB", "errors"]
+    const heading = ["series", "amount", "CPU us/request", "ratio [min to max]", "95 %", "p50 ms", "RSS MiB", "errors"]
     console.log(`\n${formatTable(heading, rows.map(cellsOf), createPaint(process.stdout))}\n`)
     console.log(
-      `  ${rounds} rounds of ${requests} requests after ${warmUp}, of bodies fewer; medians, ratio within a round to the first line of a series; of bodies to a pass-through, and RSS is what they add at most\n`,
+      `  ${rounds} rounds of ${requests} requests after ${warmUp}, of bodies fewer; medians, ratio within a round to the first line of a series; of bodies to a pass-through, and RSS is what they add at most\n` +
+        (processes === 1 ? "" : `  routes and clients: ${processes} pairs of processes, ratio of each pair\n`),
     )
   } finally {
     origin.close()
@@ -88,6 +93,7 @@ function cellsOf(row: ScaleRow): readonly string[] {
     row.amount,
     row.cpuUs.toFixed(0),
     Number.isNaN(row.ratio.median) ? "-" : formatSpread(row.ratio, 3),
+    row.interval === undefined ? "-" : `${row.interval.low.toFixed(3)} to ${row.interval.high.toFixed(3)}`,
     row.p50Ms.toFixed(2),
     (row.memoryBytes / 1_048_576).toFixed(0),
     String(row.errors),
@@ -97,7 +103,7 @@ function cellsOf(row: ScaleRow): readonly string[] {
 async function measureSeries(
   series: ScaleSeries,
   originUrl: string,
-  options: RoundsOptions,
+  options: ScaleOptions,
 ): Promise<readonly ScaleRow[]> {
   switch (series) {
     case "routes":
@@ -121,29 +127,53 @@ async function measureSeries(
   }
 }
 
-/** A gateway for each amount, with that much in its configuration, asked for the same. */
+/**
+ * A gateway for each amount, with that much in its configuration, asked for the same. Two processes of one and the same Worker differ,
+ * and go on differing as long as they live: so they are started again and again, and each pair gives one ratio.
+ */
 async function measureConfigurations(
   series: ScaleSeries,
   amounts: readonly number[],
   variablesOf: (amount: number) => Readonly<Record<string, unknown>>,
   originUrl: string,
-  options: RoundsOptions,
+  options: ScaleOptions,
 ): Promise<readonly ScaleRow[]> {
   const [fields = {}] = await identityFields(1)
   const base = { ...plainGateway(originUrl), CLIENTS: clientVariables(1) }
-  const workers: RunningWorker[] = []
-  try {
-    for (const amount of amounts) {
-      const directory = join(options.directory, `${series}-${amount}`)
-      workers.push(await startBareGateway({ ...base, ...variablesOf(amount) }, directory, { v8Flags: options.v8Flags }))
+  const pairs: (readonly ScaleRow[])[] = []
+  for (let pair = 0; pair < options.processes; pair++) {
+    const workers: RunningWorker[] = []
+    try {
+      for (const amount of amounts) {
+        const directory = join(options.directory, `${series}-${amount}-${pair}`)
+        const variables = { ...base, ...variablesOf(amount) }
+        workers.push(await startBareGateway(variables, directory, { v8Flags: options.v8Flags }))
+      }
+      const cases = workers.map((worker, index) =>
+        createCase(worker, String(amounts[index]), () => fields, options.requests),
+      )
+      pairs.push(await measureCases(series, cases, options))
+    } finally {
+      await Promise.all(workers.map(async (worker) => worker.close()))
     }
-    return await measureCases(
-      series,
-      workers.map((worker, index) => createCase(worker, String(amounts[index]), () => fields, options.requests)),
-      options,
-    )
-  } finally {
-    await Promise.all(workers.map(async (worker) => worker.close()))
+  }
+  const [first = []] = pairs
+  return pairs.length === 1 ? first : first.map((_, index) => joinRows(pairs.flatMap((rows) => rows[index] ?? [])))
+}
+
+/** Returns one line for the lines of all pairs. There is at least one. */
+function joinRows(rows: readonly ScaleRow[]): ScaleRow {
+  const ratios = rows.map(({ ratio }) => ratio.median)
+  const [{ amount, series }] = rows as readonly [ScaleRow, ...ScaleRow[]]
+  return {
+    series,
+    amount,
+    cpuUs: median(rows.map(({ cpuUs }) => cpuUs)),
+    ratio: spreadOf(ratios),
+    interval: medianInterval(ratios),
+    p50Ms: median(rows.map(({ p50Ms }) => p50Ms)),
+    memoryBytes: median(rows.map(({ memoryBytes }) => memoryBytes)),
+    errors: rows.reduce((sum, { errors }) => sum + errors, 0),
   }
 }
 
@@ -206,6 +236,7 @@ async function measureCases(
       amount,
       cpuUs: median(own.map(({ cpuUs }) => cpuUs)),
       ratio: compareRounds(own, first, (a, b) => a.cpuUs / b.cpuUs),
+      interval: undefined,
       p50Ms: median(own.map(({ p50Ms }) => p50Ms)),
       memoryBytes: memoryBytesOf(pid),
       errors: countErrors(own),

@@ -10,10 +10,19 @@ import { arrivalsMs, latencyRow, type OpenSlice } from "../../bench/latency.ts"
 import { percentiles, type Slice } from "../../bench/load.ts"
 import { parseBenchOptions } from "../../bench/options.ts"
 import { sumRunUs } from "../../bench/process.ts"
-import { compareRounds, formatSpread, median, runRounds, spreadOf, warmUpRounds } from "../../bench/rounds.ts"
+import {
+  compareRounds,
+  formatSpread,
+  median,
+  medianInterval,
+  runRounds,
+  spreadOf,
+  warmUpRounds,
+} from "../../bench/rounds.ts"
 import { routeVariables } from "../../bench/scale.ts"
 import { stageRows, stageVariants } from "../../bench/stages.ts"
 import { formatStartUp } from "../../bench/startup.ts"
+import { createRandom } from "../../simulation/random.ts"
 
 const slice = (cpuUs: number, errors = 0): Slice => ({ cpuUs, p50Ms: 1, p99Ms: 2, errors, perSecond: 1_000 })
 
@@ -24,6 +33,7 @@ describe("parseBenchOptions()", () => {
       alternatives: false,
       only: undefined,
       rounds: 5,
+      processes: 1,
       requests: 4_000,
       warmUp: 20_000,
       seconds: 4,
@@ -92,6 +102,25 @@ describe("statistics", () => {
     // The difference of both medians would be -8.
     expect(compareRounds([10, 30, 21], [5, 29, 40], (a, b) => a - b)).toEqual({ median: 1, min: -19, max: 5 })
     expect(compareRounds([2, 4], [1], (a, b) => a / b)).toEqual({ median: 2, min: 2, max: 2 })
+  })
+
+  test.each([
+    [5, undefined],
+    [6, { low: 1, high: 6 }],
+    [8, { low: 1, high: 8 }],
+    [9, { low: 2, high: 8 }],
+    [20, { low: 6, high: 15 }],
+  ])("medianInterval() of %i numbers leaves out what lies beyond by chance in one case of 40", (count, interval) => {
+    expect(medianInterval(Array.from({ length: count }, (_, index) => count - index))).toEqual(interval)
+  })
+
+  test("medianInterval() holds the median in 95 of 100 cases or more", () => {
+    const random = createRandom(95, "medians")
+    const isHeld = Array.from({ length: 4_000 }, () => {
+      const interval = medianInterval(Array.from({ length: 9 }, () => random.next()))
+      return interval !== undefined && interval.low <= 0.5 && 0.5 <= interval.high
+    })
+    expect(isHeld.filter(Boolean).length).toBeGreaterThan(0.95 * isHeld.length)
   })
 
   test("formatSpread() shows all three figures alike", () => {
