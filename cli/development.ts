@@ -5,29 +5,27 @@
  * `sekisho dev` shows it to people, the end-to-end tests drive it.
  */
 import { randomBytes } from "node:crypto"
-import { watch, type FSWatcher } from "node:fs"
-import { appendFile, readFile } from "node:fs/promises"
+import { readFile } from "node:fs/promises"
 import { createServer } from "node:net"
 import { setTimeout as delay } from "node:timers/promises"
-import { basename, dirname, join, resolve } from "node:path"
-import type { EdgeEvent, EdgeMaterial } from "../edge/options.ts"
+import { join, resolve } from "node:path"
+import type { EdgeMaterial } from "../edge/options.ts"
 import { startEdge } from "../edge/server.ts"
-import { startBank } from "../examples/bank/server.ts"
-import { startIssuer, type Issuer } from "../examples/issuer/server.ts"
-import { startSink } from "../examples/sink/server.ts"
 import type { SinkSpan } from "../examples/sink/traces.ts"
 import type { Config } from "../src/config/config.ts"
-import { normalizeKeyId } from "../src/core/certificate/certificate.ts"
 import { adminTokenPath, ensureAdminToken } from "./admin-token.ts"
 import { ensureAssertionKeys } from "./assertion-keys.ts"
 import { createBankProof } from "./bank-proof.ts"
 import { loadAccepted } from "./configuration.ts"
 import { startCrlServer } from "./crl-server.ts"
+import { NO_SAMPLES, startSamples } from "./development-samples.ts"
+import { developmentVariables } from "./development-variables.ts"
+import { watchList, watchSources } from "./development-watch.ts"
+import { noticeOf, type Notice } from "./edge-notices.ts"
 import { ensureDevelopmentPki } from "./pki.ts"
-import { DEVELOPMENT_SKI } from "./pki/development-ski.ts"
 import type { Pki } from "./pki/ensure.ts"
 import { ensureRecordKeys } from "./record-keys.ts"
-import { printable, type Paint } from "./terminal.ts"
+import type { Paint } from "./terminal.ts"
 import { UsageError } from "./usage-error.ts"
 import { startWorkerProcess } from "./worker-process.ts"
 import { findConfigFile, readEnvironment } from "./wrangler-file.ts"
@@ -56,11 +54,7 @@ export interface DevelopmentOptions {
   readonly onNotice: (notice: Notice) => void
 }
 
-/** Something that a person at the terminal should know. */
-export interface Notice {
-  readonly level: "info" | "warn" | "error"
-  readonly text: string
-}
+export type { Notice } from "./edge-notices.ts"
 
 /** What runs, and how to end it. */
 export interface Development {
@@ -94,8 +88,6 @@ const LOOPBACK = "127.0.0.1"
 const QUEUE_MOMENT_MS = 200
 /** How often the Worker is told to look after its duties, in ms. */
 const DUTIES_PERIOD_MS = 30_000
-/** How often the Worker fetches the development CA's list at most: a revocation is something to watch here. */
-const CRL_REFRESH = "1s"
 
 /** Starts everything and returns once the edge accepts connections. */
 export async function startDevelopment(options: DevelopmentOptions): Promise<Development> {
@@ -116,41 +108,10 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
   try {
     const pki = await ensureDevelopmentPki(environment, servedHosts(config), options.state)
     const trailFile = join(resolve(options.state), `audit-${options.port}.ndjson`)
-    const sink = options.samples
-      ? await startSink({
-          host: LOOPBACK,
-          port: 0,
-          onRecord: options.onRecord,
-          onSpan: options.onSpan,
-          onTrail: (lines) => appendFile(trailFile, lines, { flush: true }),
-        })
-      : undefined
-    const stopSink = once(async () => sink?.close())
-    closers.push(stopSink)
     let edgePort = 0
     const proof = createBankProof(LOOPBACK, () => edgePort, await readFile(pki.ca.certificatePath, "utf8"))
     proof.use(config)
-    const bank =
-      options.samples && config.origins.some(({ name }) => name === "bank")
-        ? await startBank({
-            host: LOOPBACK,
-            port: 0,
-            prove: (request) => proof.prove(request),
-            onUnproven: ({ method, url = "" }, reason) => {
-              const text = `the bank refused ${method} ${printable(url)}: ${reason}`
-              options.onNotice({ level: "warn", text })
-            },
-          })
-        : undefined
-    const stopBank = once(async () => bank?.close())
-    closers.push(stopBank)
-    const bankUrl = bank && `http://${LOOPBACK}:${bank.port}`
-    const issuer = options.samples ? await startSampleIssuer(config) : undefined
-    closers.push(async () => issuer?.close())
-    const issuerUrl = issuer && `http://${LOOPBACK}:${issuer.port}`
-    const sinkUrl = sink && `http://${LOOPBACK}:${sink.port}/v1/logs`
-    const trailUrl = sink && `http://${LOOPBACK}:${sink.port}/audit`
-    const spansUrl = sink && options.onSpan && `http://${LOOPBACK}:${sink.port}/v1/traces`
+    const samples = options.samples ? await startSamples(config, trailFile, proof, options, closers) : NO_SAMPLES
     const crlServer = await startCrlServer(LOOPBACK, pki.crlPath)
     closers.push(() => crlServer.close())
     const assertionKey = randomBytes(32)
@@ -165,10 +126,10 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
         : { [admin.tokenSecret]: await ensureAdminToken(admin.tokenSecret, options.state) }),
       ...(await ensureRecordKeys(idempotency?.keys ?? [], options.state)),
       ...overrides,
-      ISSUERS: withList(vars["ISSUERS"], await readFile(pki.ca.certificatePath, "utf8"), crlServer.url),
-      ORIGINS: withOrigin(withOrigin(vars["ORIGINS"], "bank", bankUrl), ISSUER_ORIGIN, issuerUrl),
-      TOKENS: withMember(vars["TOKENS"], ISSUER_TOKENS, { jwks_url: issuerUrl && `${issuerUrl}/jwks` }),
-      ...(sinkUrl === undefined ? {} : { ...withoutSinks(vars), SINKS: sampleSinks(sinkUrl, trailUrl, spansUrl) }),
+      ...developmentVariables(vars, samples, {
+        certificate: await readFile(pki.ca.certificatePath, "utf8"),
+        crlUrl: crlServer.url,
+      }),
       // The Worker stands behind this edge and no other: it believes nothing that the key does not cover.
       PLATFORM: undefined,
       EDGE_KEY: assertionKey.toString("hex"),
@@ -233,9 +194,9 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
       config,
       pki,
       worker,
-      bankUrl,
-      issuerUrl,
-      sinkUrl,
+      bankUrl: samples.bankUrl,
+      issuerUrl: samples.issuerUrl,
+      sinkUrl: samples.sink?.eventsUrl,
       admin:
         adminSecret === undefined
           ? undefined
@@ -243,10 +204,10 @@ export async function startDevelopment(options: DevelopmentOptions): Promise<Dev
               metricsUrl: `https://${adminHost}:${edge.port}/metrics`,
               tokenPath: adminTokenPath(adminSecret, options.state),
             },
-      trailFile: sink && trailFile,
+      trailFile: samples.sink && trailFile,
       reload,
-      stopBank,
-      stopSink,
+      stopBank: samples.stopBank,
+      stopSink: samples.stopSink,
       close,
     }
   } catch (error) {
@@ -287,142 +248,4 @@ async function readMaterial(pki: Pki, config: Config): Promise<EdgeMaterial> {
 /** The hosts of clients and those of administrators: who may do what there the Worker says. */
 function servedHosts({ admin, hosts }: Config): ReadonlySet<string> {
   return new Set([...hosts, ...(admin?.hosts ?? [])])
-}
-
-/** Takes every variable of sinks away: events of an experiment are nothing for a real collector. */
-function withoutSinks(vars: Readonly<Record<string, unknown>>): Readonly<Record<string, undefined>> {
-  return Object.fromEntries(
-    Object.keys(vars)
-      .filter((name) => name.startsWith("SINKS"))
-      .map((name) => [name, undefined]),
-  )
-}
-
-/** Events and trails go to the sample sink, also where the configuration has no sink for one of them. */
-function sampleSinks(eventsUrl: string, trailUrl: string | undefined, spansUrl: string | undefined): readonly object[] {
-  return [
-    { kind: "otlp", url: eventsUrl },
-    { kind: "ndjson", url: trailUrl, takes: ["audit"] },
-    ...(spansUrl === undefined ? [] : [{ kind: "otlp", url: spansUrl, takes: ["traces"] }]),
-  ]
-}
-
-/** Names the development CA's certificate and where its list is, unless the configuration has a list of its own for it. */
-function withList(issuers: unknown, certificate: string, url: string): unknown {
-  const table = (issuers ?? {}) as Readonly<Record<string, { readonly ski: string; readonly crl?: unknown }>>
-  return Object.fromEntries(
-    Object.entries(table).map(([name, issuer]) => {
-      const isOurs = normalizeKeyId(issuer.ski) === DEVELOPMENT_SKI && issuer.crl === undefined
-      return [name, isOurs ? { ...issuer, certificate, crl: { url, refresh: CRL_REFRESH } } : issuer]
-    }),
-  )
-}
-
-const ISSUER_ORIGIN = "issuer"
-const ISSUER_TOKENS = "sample"
-
-/** Starts the sample issuer where the configuration has a place for it: it issues what the gateway expects. */
-async function startSampleIssuer({ authorizationServers, origins }: Config): Promise<Issuer | undefined> {
-  const server = authorizationServers.find(({ name }) => name === ISSUER_TOKENS)
-  if (server === undefined || !origins.some(({ name }) => name === ISSUER_ORIGIN)) return undefined
-  const { audience, issuer } = server
-  const [first = ""] = audience.kind === "sole" ? [audience.value] : audience.values
-  return startIssuer({ host: LOOPBACK, port: 0, issuer, audience: first })
-}
-
-/** Returns a table of tables with one member of one of them replaced; as it was when there is nothing to replace. */
-function withMember(variable: unknown, name: string, member: Readonly<Record<string, string | undefined>>): unknown {
-  const table = variable as Readonly<Record<string, object>> | undefined
-  if (table === undefined || Object.values(member).includes(undefined)) return variable
-  return { ...table, [name]: { ...table[name], ...member } }
-}
-
-/** Returns the origins with one of them at another URL, the only one it then has; no binding leads there. */
-function withOrigin(variable: unknown, name: string, url: string | undefined): unknown {
-  const origins = variable as Readonly<Record<string, object>> | undefined
-  if (origins === undefined || url === undefined) return variable
-  const elsewhere = new Set(["urls", "binding", "preserve_host"])
-  const kept = Object.entries(origins[name] ?? {}).filter(([key]) => !elsewhere.has(key))
-  return { ...origins, [name]: { ...Object.fromEntries(kept), url } }
-}
-
-/** Watches the configuration file and the Worker's sources; a change that does not hold keeps what runs. */
-function watchSources(
-  file: string,
-  reload: () => Promise<void>,
-  onNotice: (notice: Notice) => void,
-): readonly FSWatcher[] {
-  const schedule = settle(reload, "configuration and sources taken over", onNotice)
-  const root = dirname(file)
-  return [
-    watchFile(file, schedule),
-    ...["src", "durable-objects"].flatMap((folder) => {
-      try {
-        return [watch(join(root, folder), { recursive: true }, schedule)]
-      } catch {
-        return []
-      }
-    }),
-  ]
-}
-
-/** Watches the revocation list, which `sekisho pki revoke` replaces. */
-function watchList(path: string, take: () => Promise<void>, onNotice: (notice: Notice) => void): FSWatcher {
-  return watchFile(path, settle(take, "revocation list taken over", onNotice))
-}
-
-/** The directory, not the file: whoever writes a file as a whole puts a new one in the place of the old one. */
-function watchFile(path: string, onChange: () => void): FSWatcher {
-  return watch(dirname(path), (_, name) => {
-    if (name === null || name === basename(path)) onChange()
-  })
-}
-
-/** Returns what runs `take` once changes have settled, one run after the other, and tells how it went. */
-function settle(take: () => Promise<void>, done: string, onNotice: (notice: Notice) => void): () => void {
-  let timer: NodeJS.Timeout | undefined
-  let running = Promise.resolve()
-  return () => {
-    clearTimeout(timer)
-    timer = setTimeout(() => {
-      running = running.then(take).then(
-        () => onNotice({ level: "info", text: done }),
-        (error: unknown) =>
-          onNotice({
-            level: "error",
-            text: `kept the running version: ${error instanceof Error ? error.message : String(error)}`,
-          }),
-      )
-    }, 200)
-  }
-}
-
-/** What the edge decided by itself, in words. Handshakes without a word of TLS are noise on any open port. */
-function noticeOf(event: EdgeEvent): readonly Notice[] {
-  switch (event.kind) {
-    case "refused":
-      return [
-        {
-          level: "warn",
-          text: `edge refused ${event.method} ${event.target} with ${event.status} ${event.code}, request ${event.requestId}`,
-        },
-      ]
-    case "tls-failed":
-      return [{ level: "warn", text: `TLS handshake failed: ${event.reason}` }]
-    case "worker-failed":
-      return [{ level: "error", text: `the Worker did not answer: ${event.reason}` }]
-    case "crl-unavailable":
-      return [{ level: "error", text: `no usable revocation list for ${event.issuer}: ${event.reason}` }]
-    case "reload-failed":
-    case "internal-error":
-      return [{ level: "error", text: `edge: ${event.reason}` }]
-    case "reloaded":
-    case "connection-dropped":
-      return []
-  }
-}
-
-function once(close: () => Promise<void>): () => Promise<void> {
-  let closing: Promise<void> | undefined
-  return () => (closing ??= close())
 }
