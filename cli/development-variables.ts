@@ -22,7 +22,7 @@ export interface SampleUrls {
     | undefined
 }
 
-/** Returns the variables that replace those of the configuration. @param ca certificate of the development CA, PEM; where its list is */
+/** Returns the variables that replace those of the configuration. @param ca the development CA: its certificate, PEM, and where its list is */
 export function developmentVariables(
   vars: Readonly<Record<string, unknown>>,
   { bankUrl, issuerUrl, sink }: SampleUrls,
