@@ -206,7 +206,7 @@ function formatPath(path: readonly { readonly key?: unknown }[] | undefined): st
 /** Tells versions apart in logs, in 16 digits of hex. Not a security measure. */
 function versionOf(variables: ReadonlyMap<string, unknown>): string {
   const text = JSON.stringify([...variables].toSorted(([a], [b]) => (a < b ? -1 : 1)))
-  const units = Uint16Array.from({ length: text.length }, (_, index) => text.charCodeAt(index))
+  const units = new Uint16Array(text.length).map((_, index) => text.charCodeAt(index))
   const octets = new Uint8Array(units.buffer)
   return [0, 1].map((seed) => murmur3(octets, seed).toString(16).padStart(8, "0")).join("")
 }
