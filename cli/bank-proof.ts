@@ -5,6 +5,7 @@
 import type { IncomingMessage } from "node:http"
 import { createGatewayKeys, createProver, type Proof } from "../examples/bank/assertion.ts"
 import type { Config } from "../src/config/config.ts"
+import { BANK_ORIGIN } from "./development-variables.ts"
 
 /** The bank's question to a request, as the running configuration has it. */
 export interface BankProof {
@@ -20,7 +21,7 @@ export function createBankProof(address: string, edgePort: () => number, ca: str
   return {
     prove: async (request) => prove?.(request),
     use(config) {
-      const assertion = config.origins.find(({ name }) => name === "bank")?.assertion
+      const assertion = config.origins.find(({ name }) => name === BANK_ORIGIN)?.assertion
       const path = config.routes.flatMap(({ action, match }) =>
         action.kind === "jwks" && match.kind === "exact" ? [match.path] : [],
       )[0]

@@ -9,6 +9,7 @@ import { formatSpanLine, type SinkSpan } from "../examples/sink/traces.ts"
 import { formatBase } from "../src/config/resolve-origins.ts"
 import { describeEnd } from "./client-rules.ts"
 import { startDevelopment, type Development, type Notice } from "./development.ts"
+import { BANK_ORIGIN } from "./development-variables.ts"
 import { oldCertificateFile } from "./pki/rotate.ts"
 import { createPaint, printable, type Paint } from "./terminal.ts"
 
@@ -91,7 +92,7 @@ function formatBanner(
       `${Math.round(worker.bundleBytes / 1_024)} KB; only the edge may talk to it`,
     ),
     ...config.origins.map(({ name, urls }) => {
-      if (name === "bank" && bankUrl !== undefined) return fact("Origin", `${name} ${bankUrl}`, "the sample bank")
+      if (name === BANK_ORIGIN && bankUrl !== undefined) return fact("Origin", `${name} ${bankUrl}`, "the sample bank")
       if (name === "issuer" && issuerUrl !== undefined)
         return fact("Origin", `${name} ${issuerUrl}`, "the sample authorization server")
       return fact("Origin", `${name} ${urls.map(({ base }) => formatBase(base)).join(", ")}`)
@@ -195,7 +196,7 @@ function formatExamples(
       ],
     )
   }
-  const isProven = config.origins.some(({ assertion, name }) => name === "bank" && assertion !== undefined)
+  const isProven = config.origins.some(({ assertion, name }) => name === BANK_ORIGIN && assertion !== undefined)
   if (bankUrl !== undefined && isProven)
     examples.push([
       "past the gateway, straight to the bank, which wants the gateway's proof: 401",

@@ -3,6 +3,7 @@
  *
  * Which fields pass is `core/message/forwarding.ts`. The URL is built by joining the origin's fixed base with a path that is
  * canonical, also where a route rewrites it (`core/route/rewrite.ts`): it starts with exactly one slash and holds no backslash, so it can change neither host nor scheme.
+ * Remembers how addresses of callers are written, within bounds.
  */
 import type { Config, ForwardAction, Origin } from "../config/config.ts"
 import type { BaseUrl } from "../config/schema-names.ts"

@@ -4,7 +4,7 @@
  * Names are judged by rule, not one by one: outside `[a-z0-9-]` nothing passes (an origin may read `X_Client_Id` as
  * `X-Client-Id`), hop-by-hop fields end here, and every family in which some proxy somewhere names a client or rewrites a
  * target is the gateway's own. Fields nominated by `Connection` leave the inbound set before the gateway adds its own,
- * so a caller cannot remove those. Pure; called by the `origin` stage.
+ * so a caller cannot remove those. Total; remembers what it found out of names, within bounds. Called by the `origin` stage.
  *
  * @see RFC 9110 §7.6.1 (Connection), RFC 7239 (Forwarded), RFC 9440 (Client-Cert)
  */

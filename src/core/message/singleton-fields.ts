@@ -2,8 +2,8 @@
  * Whether a header field that may occur once occurred more often, judged from its joined value.
  *
  * The runtime joins repeated lines with a comma before any code sees them, so two lines have to be recognised in one
- * value; taking either the first or the last would let two readers see two requests. Pure and total. Called by the
- * `target` stage; the local edge sees the lines themselves.
+ * value; taking either the first or the last would let two readers see two requests. Pure and total. Called by
+ * `core/message/header-section.ts`; the local edge sees the lines themselves.
  *
  * @see RFC 9110 §5.3
  */
